@@ -1,0 +1,4 @@
+#!/bin/sh
+# Greets whoever is named.
+set -eu
+echo "hello, ${1:-world}"
