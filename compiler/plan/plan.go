@@ -1,0 +1,177 @@
+// Package plan holds what the compiler and the runner share: a DAG of ground steps.
+//
+// A [Plan] says what runs, in which order and why, over which files, and what must hold before its result may
+// collapse. It knows neither the language it was written in nor how it was found, and nothing of processes,
+// overlays or history. Start reading at [Step].
+package plan
+
+import (
+	"io/fs"
+	"time"
+
+	"github.com/flyingrobots/jitos/lang/diag"
+)
+
+// Plan is one candidate for an intent. Steps are in plan order, which is a topological order: every edge leads
+// to a lower index. A Plan is immutable once it was returned.
+type Plan struct {
+	Target    string   // as it was asked for, canonical: "build", "compile os=darwin"
+	Program   [32]byte // digest of the compiled program
+	Candidate int      // how many candidates came before this one
+	Tree      []Node   // the decomposition; Tree[0] is the intent
+	Steps     []Step
+	Success   []Check    // conditions over base and all layers, before anything collapses
+	Scope     *Scope     // nil: everything
+	Hold      bool       // collapse = "hold"
+	Outputs   []Output   // what the tasks of the program declare, whether or not this plan runs them
+	Ignore    []string   // globs of jitos { ignore }
+	Strict    bool       // undeclared reads and writes are errors
+	Excluded  []Excluded // the ways that failed before this one, in order
+	Relations []Relation // the facts that the program declares
+}
+
+// Relation is a kind of fact and how long what a step asserted of it lives.
+type Relation struct {
+	Name     string
+	Keep     Keep
+	Observed bool // computed at plan start; never kept
+}
+
+// Keep is the life of an asserted fact.
+type Keep string
+
+// The lives of a fact: the run that asserted it; until an input of the step that asserted it changes; until a
+// task retracts it.
+const (
+	KeepRun    Keep = "run"
+	KeepFresh  Keep = "fresh"
+	KeepAlways Keep = "always"
+)
+
+// Node is one vertex of the decomposition tree.
+type Node struct {
+	Parent int    // index in Plan.Tree; -1 for the root
+	Task   string // with its arguments: `image(tag="v1")`
+	Method string // the method that was taken; "" for primitives, groups and the intent
+	Name   string // name of the step in its method, or ""
+	Shared bool   // a need: achieved once per plan
+	Range  diag.Range
+}
+
+// Reason says why one step comes after another.
+type Reason string
+
+// The reasons of an edge.
+const (
+	Order  Reason = "order"  // the method says so
+	Needs  Reason = "needs"  // a task needs another
+	Data   Reason = "data"   // an output is an input
+	Fact   Reason = "fact"   // an effect makes a condition true
+	Threat Reason = "threat" // an effect would make a condition untrue
+)
+
+// Edge orders a step after an earlier one.
+type Edge struct {
+	Step   int // index in Plan.Steps, lower than the step's own
+	Why    Reason
+	Detail string // the path or fact it is about, or ""
+}
+
+// Step is one command to run, with everything that its result may depend on.
+type Step struct {
+	ID          string // unique in the plan and stable over plans: "compile", `page["a"]`, "image.podman.build"
+	Task        string // name of the task
+	Description string
+	Range       diag.Range // the task's header
+	Node        int        // in Plan.Tree
+	After       []Edge     // transitively reduced, ascending by Step
+	Criterion   string     // name of the success criterion it is for: it runs over everything, its writes are dropped
+
+	Rule   string     // name of the rewrite rule of its task
+	Params []Argument // the rule's parameters
+	When   []Check    // over the step's own view as it starts
+
+	Command  Command
+	Inputs   *Files // nil: not declared
+	Outputs  *Files // nil: not declared
+	DepsFile string // late inputs, written by the step; "" none
+	Caches   []Cache
+	Tools    []string
+	Allow    Allow
+	Timeout  time.Duration // 0: none
+	NoCache  bool          // always runs
+}
+
+// Argument binds a parameter of a rule to a value in canonical CBOR.
+type Argument struct {
+	Name  string
+	Value []byte
+}
+
+// Command is what to run. Exactly one of Script and Argv is set.
+type Command struct {
+	Script string
+	Argv   []string
+	Shell  []string // what runs Script, which is appended: ["sh", "-euc"]
+	Dir    string   // slash-separated, relative to the workspace; "." is its root
+	Env    []Var    // sorted by name
+}
+
+// Var is one environment variable.
+type Var struct{ Name, Value string }
+
+// Files is a declaration of inputs or outputs. Patterns are slash-separated doublestar globs relative to the
+// workspace; one that ends in a slash names a directory as a whole.
+type Files struct {
+	Patterns []string
+	Steps    []int // for inputs: steps whose outputs belong to it, whatever they are
+}
+
+// Output is a declared output of a task of the program.
+type Output struct {
+	Pattern string
+	Task    string
+}
+
+// Cache is a directory kept between runs, exported to the step under Env.
+type Cache struct{ Env, Name string }
+
+// Allow lists the capabilities that a step declares.
+type Allow struct {
+	Network  bool
+	ReadOnly []string // absolute paths, or relative to the workspace
+	Write    []string
+	Env      []string // variables taken from the caller's environment
+}
+
+// Scope bounds what a collapse may touch. Both lists hold globs; an empty Include means everything.
+type Scope struct {
+	Include, Exclude []string
+	Range            diag.Range
+}
+
+// Check is a condition that is evaluated while the plan runs.
+type Check struct {
+	Name  string // of the success criterion; "" for a step's when
+	Text  string // as it was written
+	Range diag.Range
+	// Test reports whether the condition holds in a view; values says with which values it was decided
+	// ("it is 23118336"). It may be called from any goroutine.
+	Test func(View) (ok bool, values string, err error)
+}
+
+// View is what a [Check] may look at.
+type View struct {
+	FS       fs.FS
+	Digest   func(path string) (string, error) // BLAKE3 of a file, hex
+	LookPath func(name string) (string, bool)
+	Env      func(name string) (string, bool)
+}
+
+// Excluded is a ground method that was tried and failed, or, where no method led to the step, the step itself.
+type Excluded struct {
+	Node   Node
+	Step   string // the step that failed
+	Reason string // "exit 1"
+	Key    string // identifies the ground method to the planner
+}

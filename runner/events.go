@@ -1,0 +1,194 @@
+package runner
+
+import (
+	"time"
+
+	"github.com/flyingrobots/jitos/warp/cbor"
+	"github.com/flyingrobots/jitos/warp/history"
+)
+
+// The kinds of event that a run leaves in the history. Each names the struct that its Data holds. The terminal,
+// --json and every report are folds of these and of nothing else.
+const (
+	KindIntent      = "INTENT"            // Intent
+	KindRewrite     = "REWRITE_APPLIED"   // Rewrite
+	KindTick        = "TICK"              // Tick
+	KindObservation = "OBSERVATION"       // Observation
+	KindInvocation  = "WORKER_INVOCATION" // Invocation
+	KindResult      = "WORKER_RESULT"     // Result
+	KindHold        = "HOLD"              // End
+	KindConflict    = "CONFLICT"          // End
+	KindCollapse    = "COLLAPSE"          // Collapse
+	KindDiscard     = "DISCARD"           // End
+	KindUndo        = "UNDO"              // Collapse
+)
+
+// Intent opens a run.
+type Intent struct {
+	Run    int    `cbor:"run"`
+	SWS    int    `cbor:"sws"`
+	Target string `cbor:"target"`
+	What   string `cbor:"what,omitempty"` // "" apply, "undo", "clean", "try", "collapse"
+	Of     int    `cbor:"of,omitempty"`   // undo: the run that is undone; collapse: the run that was held
+	Jobs   int    `cbor:"jobs,omitempty"`
+	Where  string `cbor:"isolation,omitempty"` // the isolation in force
+}
+
+// Rewrite is a change of a graph. Cause says what the kernel applied it for.
+type Rewrite struct {
+	Run   int    `cbor:"run"`
+	Cause string `cbor:"cause"` // "plan", "step", "effect", "collapse", "undo"
+	Ops   []byte `cbor:"ops"`   // an encoded warp.Rewrite
+
+	// Cause "plan": the candidate that is walked now.
+	Candidate int      `cbor:"candidate,omitempty"`
+	Steps     int      `cbor:"steps,omitempty"`
+	Methods   []string `cbor:"methods,omitempty"` // "image by podman", in tree order
+	Excluded  []string `cbor:"excluded,omitempty"`
+
+	// Cause "step" and "effect".
+	Step string `cbor:"step,omitempty"`
+}
+
+// Tick is the receipt of a batch of rewrites.
+type Tick struct {
+	Run      int      `cbor:"run"`
+	N        int      `cbor:"n"` // 1, 2, … within the run
+	Step     string   `cbor:"step,omitempty"`
+	Rewrites int      `cbor:"rewrites"`
+	Writes   [][]byte `cbor:"writes,omitempty"` // ids that the batch touched
+}
+
+// Observation is something that came from outside, or was found out, while a run went on.
+type Observation struct {
+	Run  int    `cbor:"run"`
+	What string `cbor:"what"` // "criterion", "when", "warning", "rerun", "changed", "stale"
+	Step string `cbor:"step,omitempty"`
+	Name string `cbor:"name,omitempty"` // criterion: its name
+	Text string `cbor:"text,omitempty"` // criterion, when: as written; warning: the message
+	Of   string `cbor:"of,omitempty"`   // the values: "it is 23118336"
+	OK   bool   `cbor:"ok,omitempty"`
+	File string `cbor:"file,omitempty"` // where it is written
+	Line int    `cbor:"line,omitempty"`
+}
+
+// Invocation says that a worker was given a step.
+type Invocation struct {
+	Run    int      `cbor:"run"`
+	Step   string   `cbor:"step"`
+	Task   string   `cbor:"task"`
+	Path   []string `cbor:"path,omitempty"` // the way down to it: "release", "image by podman"
+	Worker string   `cbor:"worker"`
+	Text   string   `cbor:"text"` // the command, as a person would type it
+	Key    []byte   `cbor:"key,omitempty"`
+	Why    []string `cbor:"why,omitempty"` // why it runs: "input src/a.c changed"
+}
+
+// How a step ended.
+const (
+	Ran       = "ran"
+	Cached    = "cached"    // its outputs come from the store
+	UpToDate  = "uptodate"  // its outputs stand in the workspace already
+	Failed    = "failed"    // for good
+	Cancelled = "cancelled" // because of something else
+	Skipped   = "skipped"   // never started
+)
+
+// Result is what a worker, or the cache, answered.
+type Result struct {
+	Run     int      `cbor:"run"`
+	Step    string   `cbor:"step"`
+	Outcome string   `cbor:"outcome"`
+	Exit    int      `cbor:"exit,omitempty"`
+	Signal  int      `cbor:"signal,omitempty"`
+	Reason  string   `cbor:"reason,omitempty"` // failed: "exit 1", "timeout after 5s", "output bin/x missing"
+	Log     []byte   `cbor:"log,omitempty"`    // digest of its output in the store; empty: it printed nothing
+	Tail    string   `cbor:"tail,omitempty"`   // failed: the last lines of its output
+	Wall    int64    `cbor:"wall,omitempty"`   // nanoseconds
+	RSS     int64    `cbor:"rss,omitempty"`    // peak memory in bytes
+	Left    int      `cbor:"left,omitempty"`   // processes it left behind, which were killed
+	Changes []Change `cbor:"changes,omitempty"`
+	Reads   []Read   `cbor:"reads,omitempty"`
+	Range   string   `cbor:"at,omitempty"` // file:line of the task
+}
+
+// Duration is how long the step took.
+func (r Result) Duration() time.Duration { return time.Duration(r.Wall) }
+
+// Change is one path that a step, or a collapse, wrote. Before and After are content identities; Type "" is absent.
+type Change struct {
+	Path   string `cbor:"path"`
+	Before Entry  `cbor:"before,omitempty"`
+	After  Entry  `cbor:"after,omitempty"`
+}
+
+// Read is one input as the step saw it.
+type Read struct {
+	Path   string `cbor:"path"`
+	Digest []byte `cbor:"digest,omitempty"`
+	Late   bool   `cbor:"late,omitempty"` // from its deps_file
+}
+
+// Entry is the content identity of a path.
+type Entry struct {
+	Type   string `cbor:"type,omitempty"` // "file", "dir", "link"; "" is absent
+	Mode   uint32 `cbor:"mode,omitempty"`
+	Size   int64  `cbor:"size,omitempty"`
+	Digest []byte `cbor:"digest,omitempty"`
+	Target string `cbor:"target,omitempty"`
+}
+
+// Collapse is a change set that entered the workspace.
+type Collapse struct {
+	Run     int      `cbor:"run"`
+	SWS     int      `cbor:"sws"`
+	Tx      string   `cbor:"tx"`
+	Of      int      `cbor:"of,omitempty"` // undo: the run that was undone
+	Changes []Change `cbor:"changes,omitempty"`
+}
+
+// End is how a run ended without a collapse.
+type End struct {
+	Run    int      `cbor:"run"`
+	SWS    int      `cbor:"sws"`
+	Reason string   `cbor:"reason"`
+	Step   string   `cbor:"step,omitempty"`
+	Paths  []string `cbor:"paths,omitempty"` // conflict: the paths
+	Failed bool     `cbor:"failed,omitempty"`
+}
+
+// Event is a history event with its data decoded: *Intent, *Rewrite, *Tick, *Observation, *Invocation, *Result,
+// *Collapse or *End.
+type Event struct {
+	history.Event
+	Data any
+}
+
+// Decode reads the data of an event that this package wrote.
+func Decode(e history.Event) (Event, error) {
+	var into any
+	switch e.Kind {
+	case KindIntent:
+		into = &Intent{}
+	case KindRewrite:
+		into = &Rewrite{}
+	case KindTick:
+		into = &Tick{}
+	case KindObservation:
+		into = &Observation{}
+	case KindInvocation:
+		into = &Invocation{}
+	case KindResult:
+		into = &Result{}
+	case KindCollapse, KindUndo:
+		into = &Collapse{}
+	case KindHold, KindConflict, KindDiscard:
+		into = &End{}
+	default:
+		return Event{}, &UnknownKindError{Kind: e.Kind, Idx: e.Idx}
+	}
+	if err := cbor.Unmarshal(e.Data, into); err != nil {
+		return Event{}, &UnknownKindError{Kind: e.Kind, Idx: e.Idx, Err: err}
+	}
+	return Event{Event: e, Data: into}, nil
+}
