@@ -1,0 +1,74 @@
+package compiler
+
+import (
+	"github.com/flyingrobots/jitos/lang"
+	"github.com/flyingrobots/jitos/lang/diag"
+	"github.com/flyingrobots/jitos/warp"
+)
+
+// Options are what a module is compiled with.
+type Options struct {
+	// Vars are the values of module variables as typed by a person: an HCL expression, or the text itself where the
+	// variable is a string.
+	Vars  map[string]string
+	World lang.World // the workspace as the plan starts
+}
+
+// Target is what can be applied.
+type Target struct {
+	Kind        string // "task" or "slap"
+	Name        string
+	Description string // of a slap: its intent
+	Params      []Param
+	Methods     []string // in the order they are tried
+	Default     bool     // what an intent without a target means
+	Range       diag.Range
+}
+
+// Param is an argument of a target.
+type Param struct {
+	Name        string
+	Description string
+	Type        string // as written in a workflow: "string", "list(number)"; "any" where none was given
+	Default     string // as an HCL expression, without quotes for a string; "" if Required
+	Required    bool
+}
+
+// Intent is what is to be achieved.
+type Intent struct {
+	Target string            // name of a task, a family's member (`page["a"]`) or a slap; "" is the default one
+	Args   map[string]string // of a task: like Options.Vars
+}
+
+// NoPlanError says that an intent is known but no candidate achieves it, and why.
+type NoPlanError struct {
+	Target string
+	list   diag.List
+}
+
+// Diagnostics are the smallest tree of reasons, one for each way that was not possible.
+func (e *NoPlanError) Diagnostics() diag.List { return e.list }
+
+func (e *NoPlanError) Error() string { return (&diag.ListError{List: e.list}).Error() }
+
+// RefusedError says that an assumption of a slap does not hold: nothing was planned.
+type RefusedError struct {
+	Target string
+	list   diag.List
+}
+
+// Diagnostics has one entry for each assumption that does not hold.
+func (e *RefusedError) Diagnostics() diag.List { return e.list }
+
+func (e *RefusedError) Error() string { return (&diag.ListError{List: e.list}).Error() }
+
+// Rules are the rewrite rules of the program by name, which is what [plan.Step.Rule] says. The caller must not
+// change the map.
+func (p *Program) Rules() map[string]warp.Rule { return p.rules }
+
+// Digest identifies what was compiled: equal sources, variables and readings have equal digests.
+func (p *Program) Digest() [32]byte { return p.digest }
+
+// Observed are the observed facts as they are at plan start: nodes of kind "fact", in order of declaration.
+func (p *Program) Observed() []warp.Node { return p.observed }
+
