@@ -96,7 +96,9 @@ func AppendFloat(dst []byte, f float64) []byte {
 }
 
 // AppendBytes appends a byte string.
-func AppendBytes(dst, v []byte) []byte { return append(appendHead(dst, majorBytes, uint64(len(v))), v...) }
+func AppendBytes(dst, v []byte) []byte {
+	return append(appendHead(dst, majorBytes, uint64(len(v))), v...)
+}
 
 // AppendString appends a text string. The caller vouches that it is UTF-8; bytes that are not make an item that
 // [Valid] refuses.
