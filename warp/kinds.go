@@ -44,7 +44,8 @@ type nodeKind struct {
 // it enters no identity and no file, so lines may be added anywhere. Fields are in the order of their encoded names.
 var nodeKinds = [...]nodeKind{
 	{name: "artifact", index: "path", fields: []fieldSpec{
-		{name: "mode", shape: isInt}, {name: "path"}, {name: "type", shape: isFileType}, {name: "digest", shape: isBytes}}},
+		{name: "mode", shape: isInt}, {name: "path"}, {name: "size", shape: isInt, optional: true},
+		{name: "type", shape: isFileType}, {name: "digest", shape: isBytes}, {name: "target", optional: true}}},
 	{name: "candidate", occurs: true, fields: []fieldSpec{
 		{name: "n", shape: isInt}, {name: "run", shape: isInt}, {name: "method", optional: true}}},
 	{name: kindFact},
@@ -55,7 +56,8 @@ var nodeKinds = [...]nodeKind{
 	{name: "slap", fields: []fieldSpec{{name: "name"}}},
 	{name: "step", index: "key", occurs: true, fields: []fieldSpec{
 		{name: "id", shape: isAny}, {name: "key", shape: isBytes}, {name: "run", shape: isInt},
-		{name: "args", shape: isAny, optional: true}, {name: "task", optional: true}, {name: "method", optional: true}}},
+		{name: "args", shape: isAny, optional: true}, {name: "task", optional: true},
+		{name: "action", shape: isBytes, optional: true}, {name: "method", optional: true}}},
 	{name: "sws", index: "n", occurs: true, fields: []fieldSpec{{name: "n", shape: isInt}}},
 	{name: "task", fields: []fieldSpec{{name: "name"}}},
 	{name: "tick", occurs: true, fields: []fieldSpec{{name: "n", shape: isInt}}},
@@ -173,7 +175,7 @@ func (s shape) fits(r cbor.Reader) bool {
 		if r.Next() == cbor.Text {
 			t = string(r.Text())
 		}
-		return t == "file" || t == "dir" || t == "link"
+		return t == "file" || t == "dir" || t == "link" || t == "absent" || t == "glob"
 	}
 	return true
 }

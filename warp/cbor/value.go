@@ -33,7 +33,8 @@ type field struct {
 	omit  bool
 }
 
-func compareKeys(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b)) }
+// CompareKeys orders strings as the keys of a map are ordered: the shorter first, then by bytes.
+func CompareKeys(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b)) }
 
 // fields returns the fields of a struct type in the order of their encoded names.
 func (c *coder) fields(t reflect.Type) ([]field, error) {
@@ -52,7 +53,7 @@ func (c *coder) fields(t reflect.Type) ([]field, error) {
 		}
 		plan = append(plan, field{name: cmp.Or(name, f.Name), index: i, omit: option == "omitempty"})
 	}
-	slices.SortFunc(plan, func(a, b field) int { return compareKeys(a.name, b.name) })
+	slices.SortFunc(plan, func(a, b field) int { return CompareKeys(a.name, b.name) })
 	for i := 1; i < len(plan); i++ {
 		if plan[i].name == plan[i-1].name {
 			return nil, fmt.Errorf("cbor: two fields of %s are named %q", t, plan[i].name)
@@ -172,7 +173,7 @@ func (c *coder) dict(dst []byte, v reflect.Value, depth int) ([]byte, error) {
 	dst = AppendMap(dst, v.Len())
 	var err error
 	if m, ok := v.Interface().(map[string]any); ok {
-		for _, k := range slices.SortedFunc(maps.Keys(m), compareKeys) {
+		for _, k := range slices.SortedFunc(maps.Keys(m), CompareKeys) {
 			if dst, err = appendText(dst, k); err != nil {
 				return nil, err
 			}
@@ -183,7 +184,7 @@ func (c *coder) dict(dst []byte, v reflect.Value, depth int) ([]byte, error) {
 		return dst, nil
 	}
 	keys := v.MapKeys()
-	slices.SortFunc(keys, func(a, b reflect.Value) int { return compareKeys(a.String(), b.String()) })
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return CompareKeys(a.String(), b.String()) })
 	for _, k := range keys {
 		if dst, err = appendText(dst, k.String()); err != nil {
 			return nil, err
@@ -437,7 +438,7 @@ func (c *coder) decodeStruct(r *Reader, v reflect.Value) error {
 	}
 	for range r.Map() {
 		key := string(r.Text()) // keys and plan have the same order
-		for len(plan) > 0 && compareKeys(plan[0].name, key) < 0 {
+		for len(plan) > 0 && CompareKeys(plan[0].name, key) < 0 {
 			plan = plan[1:]
 		}
 		if len(plan) == 0 || plan[0].name != key {
