@@ -1,0 +1,178 @@
+package screen
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/sws"
+)
+
+// Summary tells how a run ended and what can be typed next. command is what was asked for ("jitos apply release"),
+// and collapsed, if it is not empty, is said instead of how many files were collapsed. Each line ends with a newline.
+func Summary(s Style, o *runner.Outcome, command, collapsed string) string {
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	next := func(commands ...string) string { return "  " + s.Dim(strings.Join(commands, " "+s.Dot()+" ")) }
+	show := fmt.Sprintf("jitos show %d", o.Run)
+
+	switch o.Status {
+	case "nothing":
+		say("Nothing to do: %s up to date (%s).", Count(o.Steps, "step"), millis(o.Wall))
+	case "done":
+		switch {
+		case collapsed != "":
+			say("%s", collapsed)
+		case files(o.Changed) == 0:
+			say("No file changed (run %d, sws %d%s).%s", o.Run, o.SWS, counts(o), next(show))
+		default:
+			say("Collapsed %s into the workspace (run %d, sws %d%s).%s", Count(files(o.Changed), "file"),
+				o.Run, o.SWS, counts(o), next(append(why(o.Changed), "jitos undo")...))
+		}
+		switch n := len(o.FailedWays); {
+		case n == 1:
+			say("One way failed first: %s", show)
+		case n > 1:
+			say("%d ways failed first: %s", n, show)
+		}
+	case "held":
+		set := func(verb string) string { return fmt.Sprintf("jitos sws %s %d", verb, o.SWS) }
+		if o.Reason != "" {
+			say("%s", Clean(o.Reason))
+		}
+		say("Held as sws %d, the workspace is as it was: %s (run %d%s).", o.SWS,
+			Count(files(o.Changed), "file")+" would change", o.Run, counts(o))
+		say("%s", next(set("diff"), set("collapse"), set("discard")))
+	case "conflict":
+		conflict(&b, s, o, command)
+	case "refused":
+		say("%s %s", s.Red("Refused:"), Clean(o.Reason))
+		say("Nothing was changed (run %d).%s", o.Run, next(show))
+	case "interrupted":
+		say("Interrupted: nothing was changed (run %d, sws %d discarded). What ended before is kept in the cache.", o.Run, o.SWS)
+	default:
+		if o.Failed == "" && o.Reason != "" && !strings.HasPrefix(o.Reason, "success ") {
+			say("%s", Clean(o.Reason))
+		}
+		log := show
+		if o.Failed != "" {
+			log = "jitos output " + Quote(o.Failed) + " " + s.Dot() + " " + show
+		}
+		say("Nothing was changed (run %d, sws %d discarded).%s", o.Run, o.SWS, next(log))
+		if n := o.Steps - o.Ran - o.Cached - o.UpToDate - 1; o.Failed != "" && n > 0 {
+			say("%s did not run.", Count(n, "step"))
+		}
+		say("Keep it to look inside: %s --hold", command)
+	}
+	return b.String()
+}
+
+// conflict shows for each path what is there, what the run made, and how to decide.
+func conflict(b *strings.Builder, s Style, o *runner.Outcome, command string) {
+	n := len(o.Conflicts)
+	head := fmt.Sprintf("Conflict: %s changed while it was being made", Count(n, "file"))
+	if n != 1 {
+		head = fmt.Sprintf("Conflict: %s changed while they were being made", Count(n, "file"))
+	}
+	fmt.Fprintf(b, "%s%s\n", s.Red(pad(head, min(78, max(0, s.Width-6)))), "  exit 3")
+	width := 0
+	for _, c := range o.Conflicts {
+		width = max(width, Width(Clean(c.Path)))
+	}
+	for _, c := range o.Conflicts {
+		fmt.Fprintf(b, "  %s   you: %-22s  the run: %-10s  %s\n", pad(Clean(c.Path), width), yours(c.Is), theirs(c),
+			s.Dim(fmt.Sprintf("jitos sws diff %d %s", o.SWS, Quote(c.Path))))
+	}
+	it := "Your version is"
+	if n != 1 {
+		it = "Your versions are"
+	}
+	fmt.Fprintf(b, "%s untouched; the run is held as sws %d.\n", it, o.SWS)
+	keep := fmt.Sprintf("jitos sws collapse %d --keep=sws", o.SWS)
+	if n == 1 {
+		keep += " " + Quote(o.Conflicts[0].Path)
+	}
+	column := max(len(command), len(keep))
+	fmt.Fprintf(b, "  %s   run what is affected again on top of your version\n", pad(command, column))
+	fmt.Fprintf(b, "  %s   take what the run made\n", pad(keep, column))
+}
+
+func yours(f sws.Fingerprint) string {
+	if f.Kind == sws.Absent {
+		return "deleted"
+	}
+	t := time.Unix(0, f.Mtime).Format("15:04:05")
+	if f.Kind == sws.File {
+		t += ", " + Size(f.Size)
+	}
+	return t
+}
+
+func theirs(c sws.Conflict) string {
+	switch c.Want.Kind {
+	case sws.Absent:
+		return "deletes it"
+	case sws.Link:
+		return "a link"
+	case sws.Dir:
+		return "a directory"
+	}
+	return Size(c.Want.Size)
+}
+
+// counts says how many steps ran where that is not plain from the lines above.
+func counts(o *runner.Outcome) string {
+	if o.Cached == 0 && o.UpToDate == 0 {
+		return ""
+	}
+	t := fmt.Sprintf("; %d ran", o.Ran)
+	if o.Cached > 0 {
+		t += fmt.Sprintf(", %d cached", o.Cached)
+	}
+	if o.UpToDate > 0 {
+		t += fmt.Sprintf(", %d up to date", o.UpToDate)
+	}
+	return t
+}
+
+// files counts what a person calls a file: directories come along with them.
+func files(changes []runner.Change) int {
+	n := 0
+	for _, c := range changes {
+		if c.Before.Type != "dir" && c.After.Type != "dir" {
+			n++
+		}
+	}
+	return n
+}
+
+// Files is how many files a list of changes is about.
+func Files(changes []runner.Change) int { return files(changes) }
+
+func why(changes []runner.Change) []string {
+	for _, c := range changes {
+		if c.After.Type == "file" {
+			return []string{"jitos why " + Quote(c.Path)}
+		}
+	}
+	return nil
+}
+
+func millis(d time.Duration) string {
+	if d >= time.Second {
+		return Duration(d)
+	}
+	return fmt.Sprintf("%d ms", max(1, d.Milliseconds()))
+}
+
+// Quote writes a word as it has to be typed in a shell.
+func Quote(word string) string {
+	safe := word != "" && strings.IndexFunc(word, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./=:,@%+", r))
+	}) < 0
+	if safe {
+		return word
+	}
+	return "'" + strings.ReplaceAll(Clean(word), "'", `'\''`) + "'"
+}
