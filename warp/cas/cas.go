@@ -1,0 +1,614 @@
+// Package cas is a store of blobs by the BLAKE3-256 of their bytes.
+//
+// A blob is a file dir/ab/cdef…; it is written under a temporary name in dir/tmp and renamed, so that an object is
+// there whole or not at all. What is read is verified. Nothing is durable before [Store.Sync], which callers make part
+// of their commit points. [Store.GC] drops what nobody keeps.
+//
+// The package knows nothing of graphs, history or workspaces. Start reading at [Store].
+//
+// # Caveats
+//
+// Several processes may use one directory at once. An object that power loss damaged before it was synced is found
+// when it is read: it is then removed, so that the next Put stores it anew.
+package cas
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/zeebo/blake3"
+	"golang.org/x/sys/unix"
+)
+
+// Digest is the BLAKE3-256 of a blob.
+type Digest [32]byte
+
+// String returns 64 lowercase hex digits.
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
+// Sum returns the digest of b.
+func Sum(b []byte) Digest { return blake3.Sum256(b) }
+
+// Errors of a Store.
+var (
+	// ErrNotFound says that there is no such object; it is an fs.ErrNotExist.
+	ErrNotFound = fmt.Errorf("no such object: %w", fs.ErrNotExist)
+	// ErrCorrupt says that the object's bytes had another digest. It is removed, so it is a miss that says so.
+	ErrCorrupt = errors.New("object is damaged")
+	// ErrNotRegular says that what should be stored is no regular file.
+	ErrNotRegular = errors.New("not a regular file")
+)
+
+const (
+	fewFiles  = 16        // up to so many objects are synced one by one, more by their file system
+	chunkSize = 256 << 10 // of files that are copied
+)
+
+// Store is a directory of objects. Its methods may be called concurrently.
+type Store struct {
+	dir, tmp string
+	serial   atomic.Uint64
+	chunks   sync.Pool
+
+	mu      sync.Mutex
+	pending map[Digest]struct{} // put since the last Sync
+}
+
+// Open returns the store in dir, which it makes if need be.
+func Open(dir string) (*Store, error) {
+	s := &Store{dir: dir, tmp: filepath.Join(dir, "tmp"), pending: map[Digest]struct{}{}}
+	s.chunks.New = func() any { return new([chunkSize]byte) }
+	if err := os.MkdirAll(s.tmp, 0o777); err != nil {
+		return nil, fmt.Errorf("open object store: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Store) path(d Digest) string {
+	b := make([]byte, 0, len(s.dir)+70)
+	b = append(append(b, s.dir...), '/')
+	b = append(hex.AppendEncode(b, d[:1]), '/')
+	return string(hex.AppendEncode(b, d[1:]))
+}
+
+// packed is the suffix of an object that GC has compressed.
+const packed = ".zst"
+
+// temp makes a new file in tmp. Names carry the process id, so that processes do not meet; one that is left over from
+// a process that died is passed by.
+func (s *Store) temp() (*os.File, error) {
+	for {
+		name := fmt.Sprintf("%s/%d-%d", s.tmp, os.Getpid(), s.serial.Add(1))
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o444)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
+}
+
+// touch tells whether the object is there, and if so makes it young, so that a GC that is under way leaves it.
+func (s *Store) touch(d Digest) bool {
+	path := s.path(d)
+	now := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_NOW}}
+	return unix.UtimesNanoAt(unix.AT_FDCWD, path, now, 0) == nil ||
+		unix.UtimesNanoAt(unix.AT_FDCWD, path+packed, now, 0) == nil
+}
+
+func (s *Store) note(d Digest) {
+	s.mu.Lock()
+	s.pending[d] = struct{}{}
+	s.mu.Unlock()
+}
+
+// place renames a finished file to its object.
+func (s *Store) place(from string, d Digest) error {
+	to := s.path(d)
+	err := unix.Rename(from, to)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.Mkdir(filepath.Dir(to), 0o777); err == nil || errors.Is(err, fs.ErrExist) {
+			err = unix.Rename(from, to)
+		}
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	s.note(d)
+	return nil
+}
+
+// Put stores b.
+func (s *Store) Put(b []byte) (Digest, error) {
+	d := Sum(b)
+	if s.touch(d) {
+		s.note(d)
+		return d, nil
+	}
+	err := s.write(d, func(f *os.File) error { _, err := f.Write(b); return err })
+	return d, err
+}
+
+// write makes the object d of what fill writes.
+func (s *Store) write(d Digest, fill func(*os.File) error) error {
+	f, err := s.temp()
+	if err != nil {
+		return fmt.Errorf("store object: %w", err)
+	}
+	err = errors.Join(fill(f), f.Close())
+	if err == nil {
+		err = s.place(f.Name(), d)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("store object %s: %w", d, err), removeTemp(f.Name()))
+	}
+	return nil
+}
+
+func removeTemp(name string) error {
+	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// PutFile stores a copy of the regular file at path, which may not be a symbolic link, and returns its digest and size.
+func (s *Store) PutFile(path string) (Digest, int64, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return Digest{}, 0, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	d, n, err := s.putFD(fd, nil)
+	if err != nil {
+		err = fmt.Errorf("store %s: %w", path, err)
+	}
+	return d, n, err
+}
+
+// PutFD stores what is in the regular file open as fd, from its start, without moving the file's offset. If known is
+// given it is the file's digest, and the file is not read if the object is there; when it has to be read, the digest
+// returned is that of what was read.
+func (s *Store) PutFD(fd int, known *Digest) (Digest, error) {
+	d, _, err := s.putFD(fd, known)
+	return d, err
+}
+
+func (s *Store) putFD(fd int, known *Digest) (Digest, int64, error) {
+	if known != nil && s.touch(*known) {
+		s.note(*known)
+		return *known, 0, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return Digest{}, 0, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return Digest{}, 0, ErrNotRegular
+	}
+	if st.Size <= chunkSize { // read at once, and written only if it is new
+		room := s.chunks.Get().(*[chunkSize]byte)
+		defer s.chunks.Put(room)
+		if n, err := readFull(fd, room[:]); err != nil || n < chunkSize {
+			if err != nil {
+				return Digest{}, 0, err
+			}
+			d, err := s.Put(room[:n])
+			return d, int64(n), err
+		}
+	}
+	f, err := s.temp()
+	if err != nil {
+		return Digest{}, 0, err
+	}
+	d, n, err := s.copy(int(f.Fd()), fd)
+	err = errors.Join(err, f.Close())
+	if err == nil && s.touch(d) {
+		s.note(d)
+		return d, n, os.Remove(f.Name())
+	}
+	if err == nil {
+		err = s.place(f.Name(), d)
+	}
+	if err != nil {
+		return Digest{}, 0, errors.Join(err, removeTemp(f.Name()))
+	}
+	return d, n, nil
+}
+
+// readFull reads the file's start and returns less than len(b) only at its end.
+func readFull(fd int, b []byte) (n int, err error) {
+	for n < len(b) {
+		m, err := pread(fd, b[n:], int64(n))
+		if m == 0 || err != nil {
+			return n, err
+		}
+		n += m
+	}
+	return n, nil
+}
+
+func pread(fd int, b []byte, at int64) (n int, err error) {
+	for {
+		if n, err = unix.Pread(fd, b, at); err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+func pwrite(fd int, b []byte, at int64) error {
+	for len(b) > 0 {
+		n, err := unix.Pwrite(fd, b, at)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		if n > 0 {
+			b, at = b[n:], at+int64(n)
+		}
+	}
+	return nil
+}
+
+// copy copies the file open as src to dst, an empty one, and returns what it read. Where src has a hole or a chunk of
+// zeros, dst gets a hole.
+func (s *Store) copy(dst, src int) (Digest, int64, error) {
+	room := s.chunks.Get().(*[chunkSize]byte)
+	defer s.chunks.Put(room)
+	zeros := s.chunks.Get().(*[chunkSize]byte)
+	clear(zeros[:])
+	defer s.chunks.Put(zeros)
+	h := blake3.New()
+	at, data := int64(0), int64(0) // before data there is a hole
+	for {
+		if at >= data {
+			var err error
+			data, err = unix.Seek(src, at, unix.SEEK_DATA)
+			if err == unix.ENXIO { // a hole up to the end
+				var st unix.Stat_t
+				err = unix.Fstat(src, &st)
+				data = max(st.Size, at)
+			}
+			if err == unix.EINVAL || err == unix.EOPNOTSUPP {
+				data, err = at, nil
+			}
+			if err != nil {
+				return Digest{}, 0, err
+			}
+		}
+		if at < data {
+			n := min(data-at, chunkSize)
+			h.Write(zeros[:n])
+			at += n
+			continue
+		}
+		n, err := pread(src, room[:], at)
+		if err != nil {
+			return Digest{}, 0, err
+		}
+		if n == 0 {
+			break
+		}
+		h.Write(room[:n])
+		if !bytes.Equal(room[:n], zeros[:n]) {
+			if err := pwrite(dst, room[:n], at); err != nil {
+				return Digest{}, 0, err
+			}
+		}
+		at += int64(n)
+		data = at
+	}
+	return Digest(h.Sum(nil)), at, unix.Ftruncate(dst, at)
+}
+
+// Adopt makes the file at path the object d without copying it, trusting that its content is d. That needs a regular
+// file of the store's file system and of our user that has no other name and no user.overlay extended attributes;
+// any other regular file is copied. What is left at path afterwards, if anything, is the caller's to remove.
+func (s *Store) Adopt(path string, d Digest) error {
+	if s.touch(d) {
+		s.note(d)
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return &fs.PathError{Op: "adopt", Path: path, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return fmt.Errorf("adopt %s: %w", path, ErrNotRegular)
+	}
+	if st.Nlink == 1 && int(st.Uid) == os.Geteuid() && !hasOverlayAttributes(path) && os.Chmod(path, 0o444) == nil {
+		err := s.place(path, d)
+		if !errors.Is(err, unix.EXDEV) {
+			return err
+		}
+	}
+	got, _, err := s.PutFile(path)
+	if err == nil && got != d {
+		return fmt.Errorf("adopt %s: it is %s, not %s: %w", path, got, d, ErrCorrupt)
+	}
+	return err
+}
+
+func hasOverlayAttributes(path string) bool {
+	var room [1024]byte
+	n, err := unix.Llistxattr(path, room[:])
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return false
+	}
+	return err != nil || bytes.Contains(room[:n], []byte("user.overlay.")) || bytes.Contains(room[:n], []byte("trusted.overlay."))
+}
+
+// Has says whether the object is there, not whether it is sound.
+func (s *Store) Has(d Digest) bool {
+	path := s.path(d)
+	return unix.Access(path, unix.F_OK) == nil || unix.Access(path+packed, unix.F_OK) == nil
+}
+
+// open opens an object. If it is compressed, plain is false.
+func (s *Store) open(d Digest) (f *os.File, plain bool, err error) {
+	path := s.path(d)
+	for range 2 { // a GC may compress it, or put it back, just now
+		for _, name := range [...]string{path, path + packed} {
+			f, err = os.Open(name)
+			if !errors.Is(err, fs.ErrNotExist) {
+				return f, name == path, err
+			}
+		}
+	}
+	return nil, false, fmt.Errorf("%s: %w", d, ErrNotFound)
+}
+
+// corrupt removes a damaged object and says so.
+func (s *Store) corrupt(d Digest, f *os.File, why error) error {
+	err := fmt.Errorf("%s: %w", d, ErrCorrupt)
+	if why != nil {
+		err = fmt.Errorf("%w: %v", err, why)
+	}
+	return errors.Join(err, removeTemp(f.Name()))
+}
+
+// Get returns an object, verified. It fails with ErrNotFound or ErrCorrupt.
+func (s *Store) Get(d Digest) ([]byte, error) {
+	f, plain, err := s.open(d)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var b []byte
+	if plain {
+		var st os.FileInfo
+		if st, err = f.Stat(); err != nil {
+			return nil, err
+		}
+		b = make([]byte, st.Size())
+		n, err := io.ReadFull(f, b)
+		if b = b[:n]; err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+			return nil, err
+		}
+	} else if b, err = unpack(f); err != nil {
+		return nil, s.corrupt(d, f, err)
+	}
+	if Sum(b) != d {
+		return nil, s.corrupt(d, f, nil)
+	}
+	return b, nil
+}
+
+func unpack(r io.Reader) ([]byte, error) {
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	return io.ReadAll(z)
+}
+
+// CopyTo writes an object into the empty file open as fd. When it fails with ErrCorrupt the file is empty again.
+func (s *Store) CopyTo(d Digest, fd int) error {
+	f, plain, err := s.open(d)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if !plain {
+		b, err := s.Get(d)
+		if err == nil {
+			err = pwrite(fd, b, 0)
+		}
+		return err
+	}
+	got, _, err := s.copy(fd, int(f.Fd()))
+	if err == nil && got != d {
+		return errors.Join(s.corrupt(d, f, nil), unix.Ftruncate(fd, 0))
+	}
+	return err
+}
+
+// Sync makes durable all that was put since the last Sync that succeeded, also what another process had put before.
+func (s *Store) Sync() error {
+	s.mu.Lock()
+	pending := s.pending
+	s.pending = map[Digest]struct{}{}
+	s.mu.Unlock()
+	var err error
+	switch {
+	case len(pending) == 0:
+	case len(pending) > fewFiles:
+		err = syncPath(s.dir, unix.Syncfs)
+	default:
+		err = s.syncEach(pending)
+	}
+	if err != nil {
+		s.mu.Lock()
+		for d := range pending {
+			s.pending[d] = struct{}{}
+		}
+		s.mu.Unlock()
+		return fmt.Errorf("sync objects: %w", err)
+	}
+	return nil
+}
+
+func syncPath(path string, sync func(fd int) error) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	if err = sync(fd); err != nil {
+		err = &fs.PathError{Op: "sync", Path: path, Err: err}
+	}
+	return errors.Join(err, unix.Close(fd))
+}
+
+// syncEach syncs objects and the directories they are in: the files at once, then the names.
+func (s *Store) syncEach(objects map[Digest]struct{}) error {
+	errs := make(chan error)
+	n := 0
+	dirs := map[string]struct{}{s.dir: {}}
+	for d := range objects {
+		path := s.path(d)
+		dirs[filepath.Dir(path)] = struct{}{}
+		n++
+		go func() {
+			err := syncPath(path, unix.Fsync)
+			if errors.Is(err, fs.ErrNotExist) {
+				err = syncPath(path+packed, unix.Fsync)
+			}
+			errs <- err
+		}()
+	}
+	var all error
+	for range n {
+		all = errors.Join(all, <-errs)
+	}
+	for dir := range dirs {
+		all = errors.Join(all, syncPath(dir, unix.Fsync))
+	}
+	return all
+}
+
+// Stats is what a GC did.
+type Stats struct {
+	Kept, Removed, Packed int   // objects
+	Freed                 int64 // bytes
+}
+
+const packFrom = 64 << 10 // bytes from which GC tries to compress an object
+
+// GC removes the objects that keep does not want and that nobody put within the time grace, compresses large old ones
+// where that saves a quarter or more, and removes what processes that died left in tmp. It may run beside other
+// processes that put and get, if grace is longer than they take from putting an object to making keep say so.
+func (s *Store) GC(keep func(Digest) bool, grace time.Duration) (Stats, error) {
+	var st Stats
+	now := time.Now()
+	old := func(info fs.FileInfo) bool { return now.Sub(info.ModTime()) >= grace }
+	err := filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // somebody was faster
+		}
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if filepath.Dir(path) == s.tmp {
+			if old(info) {
+				st.Freed += info.Size()
+				return removeTemp(path)
+			}
+			return nil
+		}
+		d, isPacked, ok := s.digestOf(path)
+		switch {
+		case !ok:
+			return nil
+		case keep(d) || !old(info):
+			st.Kept++
+			if !isPacked && info.Size() >= packFrom && old(info) {
+				return s.pack(d, path, &st)
+			}
+			return nil
+		}
+		// A Put that finds the object makes it young before we rename it, or finds nothing.
+		trash := fmt.Sprintf("%s/gc-%d-%d", s.tmp, os.Getpid(), s.serial.Add(1))
+		if err := os.Rename(path, trash); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if info, err = os.Lstat(trash); err != nil {
+			return err
+		}
+		if !old(info) {
+			st.Kept++
+			return os.Rename(trash, path)
+		}
+		st.Removed++
+		st.Freed += info.Size()
+		return os.Remove(trash)
+	})
+	if err != nil {
+		return st, fmt.Errorf("collect objects: %w", err)
+	}
+	return st, nil
+}
+
+func (s *Store) digestOf(path string) (d Digest, isPacked, ok bool) {
+	name := filepath.Base(filepath.Dir(path)) + filepath.Base(path)
+	if len(name) == 64+len(packed) && name[64:] == packed {
+		name, isPacked = name[:64], true
+	}
+	b, err := hex.DecodeString(name)
+	if err != nil || len(b) != len(d) {
+		return d, false, false
+	}
+	return Digest(b), isPacked, true
+}
+
+// pack replaces a plain object by a compressed one, if that pays.
+func (s *Store) pack(d Digest, path string, st *Stats) error {
+	b, err := s.Get(d)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrCorrupt) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	small := z.EncodeAll(b, nil)
+	if err := z.Close(); err != nil {
+		return err
+	}
+	if len(small) > len(b)/4*3 {
+		return nil
+	}
+	f, err := s.temp()
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(small)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path+packed)
+	}
+	if err != nil {
+		return errors.Join(err, removeTemp(f.Name()))
+	}
+	st.Packed++
+	st.Freed += int64(len(b) - len(small))
+	return os.Remove(path)
+}
