@@ -1,0 +1,102 @@
+package sandbox
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const quiet = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+
+// option is one parameter of a file system; with an empty value it is a flag.
+type option struct{ key, value string }
+
+// mountNew makes a detached mount of a new file system and returns its descriptor.
+func mountNew(fstype string, attr int, opts ...option) (int, error) {
+	fs, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("%s: fsopen: %w", fstype, err)
+	}
+	defer unix.Close(fs)
+	for _, o := range opts {
+		if o.value == "" {
+			err = unix.FsconfigSetFlag(fs, o.key)
+		} else {
+			err = setString(fs, o.key, o.value)
+		}
+		if err != nil {
+			return -1, fmt.Errorf("%s: %s=%s: %w%s", fstype, o.key, o.value, err, kernelLog(fs))
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, fmt.Errorf("%s: create: %w%s", fstype, err, kernelLog(fs))
+	}
+	m, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attr)
+	if err != nil {
+		return -1, fmt.Errorf("%s: fsmount: %w%s", fstype, err, kernelLog(fs))
+	}
+	return m, nil
+}
+
+// setString sets a parameter. The kernel takes at most 255 bytes and some versions treat backslashes in paths as
+// escapes: such a path goes by the name of a descriptor instead.
+func setString(fs int, key, value string) error {
+	if value[0] == '/' && (len(value) > 255 || strings.Contains(value, `\`)) {
+		d, err := unix.Open(value, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(d)
+		value = "/proc/self/fd/" + strconv.Itoa(d)
+	}
+	return unix.FsconfigSetString(fs, key, value)
+}
+
+// kernelLog is what the kernel has to say about a failed mount.
+func kernelLog(fs int) string {
+	var b [1024]byte
+	var out strings.Builder
+	for {
+		n, err := unix.Read(fs, b[:])
+		if err != nil || n <= 0 {
+			return out.String()
+		}
+		out.WriteString("; " + strings.TrimSpace(string(b[:n])))
+	}
+}
+
+// attach puts a detached mount at path below dir and closes its descriptor.
+func attach(m, dir int, path string) error {
+	defer unix.Close(m)
+	if err := unix.MoveMount(m, "", dir, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount on %s: %w", path, err)
+	}
+	return nil
+}
+
+// cloneTree makes a detached copy of the mounts at path below dir, with attributes set on all of them.
+func cloneTree(dir int, path string, attr uint64) (int, error) {
+	m, err := unix.OpenTree(dir, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return -1, fmt.Errorf("clone %s: %w", path, err)
+	}
+	err = unix.MountSetattr(m, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: attr})
+	if err != nil {
+		unix.Close(m)
+		return -1, fmt.Errorf("attributes of %s: %w", path, err)
+	}
+	return m, nil
+}
+
+// mountOverlay makes a detached overlay. volatile is a must: without it every unmount writes out the whole host
+// file system.
+func mountOverlay(o *Overlay) (int, error) {
+	opts := make([]option, 0, len(o.Lower)+4)
+	opts = append(opts, option{"userxattr", ""}, option{"volatile", ""})
+	for _, l := range o.Lower {
+		opts = append(opts, option{"lowerdir+", l})
+	}
+	return mountNew("overlay", quiet, append(opts, option{"upperdir", o.Upper}, option{"workdir", o.Work})...)
+}

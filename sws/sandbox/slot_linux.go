@@ -1,0 +1,336 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Main turns the process into a slot when argv[0] says so, and then never returns; else it reports false at once.
+// Call it first thing in main and TestMain of every program that uses a Pool.
+func Main() (handled bool) {
+	if len(os.Args) == 0 || os.Args[0] != slotName {
+		return false
+	}
+	runtime.LockOSThread()
+	if err := serve(3); err != nil {
+		fmt.Fprintln(os.Stderr, err) // a file that the runner reads
+		os.Exit(1)
+	}
+	os.Exit(0)
+	return true
+}
+
+// slot is PID 1's side.
+type slot struct {
+	setup
+	sock  int
+	null  int
+	tree  *tree // nil when plain
+	spawn *spawner
+	clean []cleaner
+	grave bool // the last command's overlay is still mounted, aside
+
+	writes  []string // binds that some command was allowed to write
+	queues  int      // the file system of message queues, or -1
+	lastPID int      // /proc/sys/kernel/ns_last_pid, or -1
+}
+
+func serve(sock int) error {
+	unix.CloseOnExec(sock)
+	// The runtime's handlers must not end PID 1 when a command signals it. Ignored signals would stay so in commands.
+	var all []os.Signal
+	for n := syscall.Signal(1); n < 65; n++ {
+		if n != unix.SIGCHLD && n != unix.SIGURG && n != unix.SIGKILL && n != unix.SIGSTOP {
+			all = append(all, n)
+		}
+	}
+	signal.Notify(make(chan os.Signal, 1), all...)
+	// Else commands read its memory and descriptors, and everything else by them.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("not dumpable: %w", err)
+	}
+	unix.Umask(0o022)
+	s := &slot{sock: sock}
+	kind, body, _, err := receive(sock)
+	if err != nil || kind != frameSetup {
+		return fmt.Errorf("setup: frame %q: %w", kind, err)
+	}
+	if err := read(body, &s.setup); err != nil {
+		return err
+	}
+	var a answer
+	if err := s.make(); err != nil {
+		a.failed = err.Error()
+	}
+	if err := send(sock, frameAnswer, &a, -1); err != nil || a.failed != "" {
+		return err
+	}
+	return s.loop()
+}
+
+func (s *slot) make() (err error) {
+	if s.null, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("/dev/null: %w", err)
+	}
+	if s.mode == int64(Plain) {
+		return s.makePlain()
+	}
+	return s.makeNamespaces()
+}
+
+// loop serves requests until the runner closes its end.
+func (s *slot) loop() error {
+	for {
+		if s.grave { // a slot that falls idle takes the last overlay away too
+			p := []unix.PollFd{{Fd: int32(s.sock), Events: unix.POLLIN}}
+			if n, err := unix.Poll(p, 5); n == 0 && err == nil {
+				if err := s.bury(); err != nil {
+					return err
+				}
+			}
+		}
+		kind, body, out, err := receive(s.sock)
+		if errors.Is(err, errGone) {
+			return s.finish()
+		}
+		if err != nil {
+			return err
+		}
+		if kind != frameRun {
+			continue // meant for a command that ended meanwhile
+		}
+		var c Command
+		if err := read(body, &c); err != nil {
+			return err
+		}
+		a, err := s.run(&c, out)
+		if err != nil {
+			a.failed = err.Error()
+		}
+		if err := send(s.sock, frameAnswer, &a, -1); err != nil || a.failed != "" {
+			return errors.Join(err, s.finish())
+		}
+		if err := s.cleanUp(); err != nil {
+			return errors.Join(send(s.sock, frameRetire, nil, -1), s.finish())
+		}
+	}
+}
+
+func (s *slot) cleanUp() error {
+	for _, c := range s.clean {
+		if err := c(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish leaves nothing behind that does not go with the process.
+func (s *slot) finish() error {
+	if s.grave {
+		return s.bury()
+	}
+	if s.temp != "" {
+		return Clean(s.temp)
+	}
+	return nil
+}
+
+// run runs one command to the end of its last process.
+func (s *slot) run(c *Command, out int) (a answer, err error) {
+	defer func() {
+		if out >= 0 {
+			unix.Close(out)
+		}
+	}()
+	env := s.environment(c.Env)
+	var v *view
+	if s.tree != nil {
+		if v, err = s.tree.show(c, lookup(env, "PATH")); err != nil {
+			return a, err
+		}
+	}
+	path, err := s.find(c.Argv[0], lookup(env, "PATH"), c.Dir)
+	var ch child
+	if err == nil {
+		if err := s.restrict(c); err != nil {
+			return a, err
+		}
+		s.nextPID()
+		ch = s.spawn.start(job{path: path, argv: c.Argv, env: env, dir: c.Dir, in: s.null, out: out})
+		err = ch.err
+	}
+	unix.Close(out)
+	out = -1
+	var started error
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		a.notFound = true
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.ENOEXEC), errors.Is(err, unix.E2BIG), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ETXTBSY), errors.Is(err, unix.EISDIR), errors.Is(err, unix.EPERM):
+		a.noExec = true
+	case err != nil:
+		started = fmt.Errorf("start of %s: %w", c.Argv[0], err)
+	default:
+		if s.grave { // unmounting waits for other processors: do it while the command runs
+			started = s.bury()
+		}
+		started = errors.Join(started, s.wait(ch, &a))
+	}
+	if v != nil {
+		started = errors.Join(started, s.putAway(v, c.Unmount))
+	}
+	return a, started
+}
+
+// environment adds what every command needs and none should have to name.
+func (s *slot) environment(env []string) []string {
+	env = slices.Clip(env)
+	add := func(k, v string) {
+		if lookup(env, k) == "" {
+			env = append(env, k+"="+v)
+		}
+	}
+	if s.temp != "" {
+		add("HOME", s.temp+"/home")
+		add("TMPDIR", s.temp+"/tmp")
+	} else {
+		add("HOME", Home)
+	}
+	for dir := range strings.SplitSeq(lookup(env, "PATH"), ":") { // its proxies look in HOME otherwise
+		if home, ok := strings.CutSuffix(dir, "/.cargo/bin"); ok {
+			add("RUSTUP_HOME", home+"/.rustup")
+		}
+	}
+	return env
+}
+
+func lookup(env []string, key string) string {
+	for _, e := range slices.Backward(env) {
+		if v, ok := strings.CutPrefix(e, key+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// find is what execvp does, in the command's root.
+func (s *slot) find(name, path, dir string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	last := error(unix.ENOENT)
+	for d := range strings.SplitSeq(path, ":") {
+		full := d + "/" + name
+		if d == "" {
+			full = dir + "/" + name
+		} else if d[0] != '/' {
+			full = dir + "/" + full
+		}
+		switch err := s.executable(full); {
+		case err == nil:
+			return full, nil
+		case errors.Is(err, unix.EACCES):
+			last = err
+		}
+	}
+	return "", last
+}
+
+func (s *slot) executable(path string) error {
+	root := unix.AT_FDCWD
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC}
+	if s.tree != nil {
+		root, path, how.Resolve = s.tree.root, strings.TrimLeft(path, "/"), unix.RESOLVE_IN_ROOT
+	}
+	fd, err := unix.Openat2(root, path, how)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
+		return unix.EACCES
+	}
+	return nil
+}
+
+// wait returns when no process of the command is left.
+func (s *slot) wait(ch child, a *answer) error {
+	defer unix.Close(ch.pidfd)
+	p := []unix.PollFd{{Fd: int32(ch.pidfd), Events: unix.POLLIN}, {Fd: int32(s.sock), Events: unix.POLLIN}}
+	for p[0].Revents == 0 {
+		if _, err := unix.Poll(p, -1); err == unix.EINTR {
+			continue
+		} else if err != nil {
+			return fmt.Errorf("poll: %w", err)
+		}
+		if p[1].Revents == 0 {
+			continue
+		}
+		kind, _, _, err := receive(s.sock)
+		switch {
+		case err != nil: // the runner is gone
+			s.killAll()
+			return err
+		case kind == frameTerm:
+			unix.Kill(-ch.pid, unix.SIGTERM) // ESRCH: it has just ended
+		case kind == frameKill:
+			s.killAll()
+		}
+	}
+	return s.reap(ch.pid, a)
+}
+
+// reap kills and collects everything. The command itself has ended, but a tracer among the others may hold its
+// corpse: so nothing blocks here before all of them are dead.
+func (s *slot) reap(main int, a *answer) error {
+	hang := unix.WNOHANG
+	for {
+		var st unix.WaitStatus
+		var ru unix.Rusage
+		pid, err := unix.Wait4(-1, &st, hang|unix.WALL, &ru)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.ECHILD: // every orphan becomes our child: nobody is left
+			return nil
+		case err != nil:
+			return fmt.Errorf("wait: %w", err)
+		case pid == 0:
+			if err := s.killAll(); err != nil {
+				return err
+			}
+			hang = 0
+		default:
+			a.maxRSS = max(a.maxRSS, ru.Maxrss<<10)
+			if pid == main {
+				a.status = int64(st)
+			} else if hang == 0 {
+				a.left++
+			}
+			if s.tree == nil {
+				hang = unix.WNOHANG // its children are ours now, and not dead yet
+			}
+		}
+	}
+}
+
+// nextPID makes the number of a command the same each time. Best effort: nothing but prettiness depends on it.
+func (s *slot) nextPID() {
+	if s.tree != nil && s.lastPID >= 0 {
+		unix.Pwrite(s.lastPID, []byte(strconv.Itoa(firstPID-1)), 0)
+	}
+}
+
+const firstPID = 100
