@@ -231,17 +231,18 @@ type Step struct {
 
 // SLAP is what `apply` applies: goals with scope, constraints and success criteria.
 type SLAP struct {
-	Name, Intent string
-	Context      []*Attr
-	Goals        []*Goal
-	Assumes      []*Criterion // Condition only
-	Constraints  []*Criterion // Condition only
-	Successes    []*Criterion
-	Scope        *Scope
-	Prefer       string // "order" (the default, also when absent), "cost", "duration"
-	Speculate    int    // 0 if absent
-	Collapse     string // "auto" (the default, also when absent), "ask", "hold"
-	Range        diag.Range
+	Name        string
+	Intent      hcl.Expression // a sentence; nil if absent
+	Context     []*Attr
+	Goals       []*Goal
+	Assumes     []*Criterion // Condition only
+	Constraints []*Criterion // Condition only
+	Successes   []*Criterion
+	Scope       *Scope
+	Prefer      string // "order" (the default, also when absent), "cost", "duration"
+	Speculate   int    // 0 if absent
+	Collapse    string // "auto" (the default, also when absent), "ask", "hold"
+	Range       diag.Range
 }
 
 // Goal is a task that a slap achieves.

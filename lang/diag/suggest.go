@@ -1,0 +1,29 @@
+package diag
+
+import (
+	"strings"
+
+	"github.com/agext/levenshtein"
+)
+
+// Suggest returns the candidate that name was most likely meant to be, if one is near enough to say so. Case and
+// the choice between - and _ do not count as differences; of equally near candidates the first by name wins.
+func Suggest(name string, candidates []string) (string, bool) {
+	limit := min(max((len(name)+2)/3, 1), 3)
+	best, found := "", false
+	for _, c := range candidates {
+		if d := len(c) - len(name); d > limit || -d > limit { // the distance is at least that
+			continue
+		}
+		d := levenshtein.Distance(fold(name), fold(c), nil)
+		if d > limit || d >= len(name) {
+			continue
+		}
+		if d < limit || !found || c < best {
+			best, found, limit = c, true, d
+		}
+	}
+	return best, found
+}
+
+func fold(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", "_") }

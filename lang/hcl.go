@@ -1,0 +1,146 @@
+package lang
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/ext/typeexpr"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/flyingrobots/jitos/lang/diag"
+)
+
+// RangeOf is r in our own terms.
+func RangeOf(r hcl.Range) diag.Range {
+	return diag.Range{File: r.Filename, Start: pos(r.Start), End: pos(r.End)}
+}
+
+func pos(p hcl.Pos) diag.Pos { return diag.Pos{Line: p.Line, Column: p.Column, Byte: p.Byte} }
+
+// FromHCL converts what hcl says when it evaluates or converts an expression. Codes come from what went wrong; fallback
+// is for all that has none of its own. Values that are involved are added to the detail, except those that are marked:
+// a mark may stand for a secret. The order of hcl's own suggestions is random, so they are made again.
+func FromHCL(ds hcl.Diagnostics, fallback string) diag.List {
+	var out diag.List
+	for _, d := range ds {
+		n := diag.Diagnostic{Code: fallback, Summary: lowerFirst(d.Summary), Detail: d.Detail}
+		if d.Severity == hcl.DiagWarning {
+			n.Severity = diag.Warning
+		}
+		if r := d.Subject; r != nil {
+			n.Subject = RangeOf(*r)
+		} else if r := d.Context; r != nil {
+			n.Subject = RangeOf(*r)
+		}
+		unknown, isUnknownFunction := hcl.DiagnosticExtra[unknownFunction](d)
+		switch {
+		case isUnknownFunction:
+			name := unknown.CalledFunctionNamespace() + unknown.CalledFunctionName()
+			var there []string
+			for ctx := d.EvalContext; ctx != nil; ctx = ctx.Parent() {
+				there = append(there, slices.Sorted(maps.Keys(ctx.Functions))...)
+			}
+			n = unknownFunctionDiagnostic(name, n.Subject, there)
+		case d.Summary == "Unknown variable", d.Summary == "Unsupported attribute":
+			n.Code = CodeUnknownName
+		case d.Summary == "Attribute redefined":
+			n.Code = CodeDuplicate
+		case d.Summary == "Invalid character encoding":
+			n.Code = CodeEncoding
+		}
+		if values := involved(d); len(values) > 0 {
+			n.Detail = strings.TrimSpace(n.Detail + "\n" + strings.Join(values, "\n"))
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// unknownFunction is what hcl attaches to a call of a function that does not exist.
+type unknownFunction interface {
+	CalledFunctionName() string
+	CalledFunctionNamespace() string
+}
+
+func unknownFunctionDiagnostic(name string, at diag.Range, there []string) diag.Diagnostic {
+	d := diag.Diagnostic{Code: CodeUnknownFunction, Summary: "unknown function " + strconv.Quote(name), Subject: at}
+	if s, ok := diag.Suggest(name, there); ok {
+		d.Label = "did you mean " + s + "?"
+	} else {
+		d.Detail = "`jitos functions` lists what there is."
+	}
+	return d
+}
+
+// involved is a line for each value that the failed expression refers to, in the order written: `param.os is "plan9"`.
+func involved(d *hcl.Diagnostic) []string {
+	if d.Expression == nil || d.EvalContext == nil {
+		return nil
+	}
+	var out []string
+	for _, t := range d.Expression.Variables() {
+		v, ds := t.TraverseAbs(d.EvalContext)
+		if ds.HasErrors() || v.ContainsMarked() {
+			continue
+		}
+		if line := traversalString(t) + " is " + describe(v); !slices.Contains(out, line) && len(out) < 5 {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// describe shows a value without marks, briefly: short scalars in full, all else by its type.
+func describe(v cty.Value) string {
+	switch {
+	case !v.IsKnown():
+		return "not known yet"
+	case v.IsNull():
+		return "null"
+	case v.Type() == cty.String && len(v.AsString()) <= 80:
+		return strconv.Quote(v.AsString())
+	case v.Type() == cty.Number:
+		return v.AsBigFloat().Text('g', -1)
+	case v.Type() == cty.Bool && v.True():
+		return "true"
+	case v.Type() == cty.Bool:
+		return "false"
+	case v.Type().IsObjectType(), v.Type().IsTupleType():
+		return "an " + strings.TrimPrefix(v.Type().FriendlyName(), "an ")
+	default:
+		return "a " + typeexpr.TypeString(v.Type())
+	}
+}
+
+// traversalString is t as it is written.
+func traversalString(t hcl.Traversal) string {
+	var b strings.Builder
+	for _, step := range t {
+		switch s := step.(type) {
+		case hcl.TraverseRoot:
+			b.WriteString(s.Name)
+		case hcl.TraverseAttr:
+			b.WriteString("." + s.Name)
+		case hcl.TraverseIndex:
+			key, _ := s.Key.Unmark()
+			b.WriteString("[" + describe(key) + "]")
+		case hcl.TraverseSplat:
+			b.WriteString("[*]")
+		}
+	}
+	return b.String()
+}
+
+func lowerFirst(s string) string {
+	first, n := utf8.DecodeRuneInString(s)
+	second, _ := utf8.DecodeRuneInString(s[n:])
+	if unicode.IsUpper(second) {
+		return s
+	}
+	return string(unicode.ToLower(first)) + s[n:]
+}

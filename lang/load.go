@@ -1,0 +1,130 @@
+package lang
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/flyingrobots/jitos/lang/diag"
+)
+
+// Extension is how the names of workflow files end.
+const Extension = ".jitos.hcl"
+
+// maxFile bounds what one file may cost: hcl needs some two hundred bytes of memory for each byte of text.
+const maxFile = 8 << 20
+
+// File is the text of a workflow file.
+type File struct {
+	Name string // slash-separated; stands in ranges
+	Text []byte // kept by the Module, so not to be changed
+}
+
+// Load reads, parses and decodes all workflow files of the directory dir of fsys, in name order; hidden files and
+// those of subdirectories are not part of it. It returns the best Module it can, never nil, and all diagnostics,
+// sorted. Files are called by their path in fsys.
+func Load(fsys fs.FS, dir string) (*Module, diag.List) {
+	var diags diag.List
+	fail := func(code, file, summary, detail string) {
+		diags = append(diags, diag.Diagnostic{Code: code, Summary: summary, Detail: detail, Subject: diag.Range{File: file}})
+	}
+	entries, err := fs.ReadDir(fsys, dir)
+	if err != nil {
+		fail(CodeUnreadable, dir, "cannot read the directory", err.Error()+".")
+	}
+	var files []File
+	found := false
+	for _, e := range entries {
+		if e.IsDir() || !strings.HasSuffix(e.Name(), Extension) || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		found = true
+		name := path.Join(dir, e.Name())
+		text, err := read(fsys, name)
+		if err != nil {
+			fail(CodeUnreadable, name, "cannot read the file", err.Error()+".")
+			continue
+		}
+		files = append(files, File{Name: name, Text: text})
+	}
+	if !found && err == nil {
+		fail(CodeNoFiles, dir, "no workflow here", "There is no file *"+Extension+". `jitos init` writes one.")
+	}
+	m, parsed := Parse(files)
+	m.Dir = dir
+	return m, append(diags, parsed...).Sorted()
+}
+
+func read(fsys fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d MB; split it", name, maxFile>>20)
+	}
+	return fs.ReadFile(fsys, name)
+}
+
+// Parse is Load for texts in memory. The order of files is the order of declarations.
+func Parse(files []File) (*Module, diag.List) {
+	m := &Module{sources: make(map[string][]byte, len(files))}
+	var syntax diag.List
+	var bodies []*hclsyntax.Body
+	doubtful := map[string]int{} // by file with syntax errors: the offset from which even its structure is a guess
+	for _, f := range files {
+		text := bytes.ReplaceAll(f.Text, []byte("\r\n"), []byte("\n"))
+		m.files = append(m.files, f.Name)
+		m.sources[f.Name] = text
+		body, errors := parseFile(f.Name, text)
+		if len(errors) > 0 {
+			doubtful[f.Name] = guessesFrom(errors, len(text))
+			syntax = append(syntax, errors...)
+		}
+		if body != nil {
+			bodies = append(bodies, body)
+		}
+	}
+	d := &decoder{m: m, functions: functionNames()}
+	d.module(bodies)
+	// What is missing after a syntax error may only have been unreadable.
+	decoded := slices.DeleteFunc(d.diags, func(n diag.Diagnostic) bool {
+		from, broken := doubtful[n.Subject.File]
+		return broken && (n.Code == CodeMissing || n.Code == CodeLabels || n.Subject.Start.Byte >= from)
+	})
+	return m, append(syntax, decoded...).Sorted()
+}
+
+// parseFile returns what could be understood of text, nil if nothing.
+func parseFile(name string, text []byte) (*hclsyntax.Body, diag.List) {
+	if at := tooDeep(text); at >= 0 {
+		where := hcl.Pos{Line: 1 + bytes.Count(text[:at], []byte("\n")), Column: 1, Byte: bytes.LastIndexByte(text[:at], '\n') + 1}
+		return nil, diag.List{{
+			Code:    CodeNesting,
+			Summary: "nested too deeply",
+			Detail:  fmt.Sprintf("At most %d levels and %d operators in a row. Give parts of it names in a locals block.", maxDepth, maxChain),
+			Subject: RangeOf(hcl.Range{Filename: name, Start: where, End: where}),
+		}}
+	}
+	file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
+	return file.Body.(*hclsyntax.Body), FromHCL(diags, CodeSyntax)
+}
+
+// guessesFrom is the offset of the first bracket that is not closed: the parser takes all after it for its content.
+func guessesFrom(syntax diag.List, end int) int {
+	for _, d := range syntax {
+		if strings.HasPrefix(d.Summary, "unclosed configuration") {
+			end = min(end, d.Subject.Start.Byte)
+		}
+	}
+	return end
+}
