@@ -79,7 +79,7 @@ type (
 
 func (True) isCond()  {}
 func (All) isCond()   {}
-func (Any) isCond() {}
+func (Any) isCond()   {}
 func (Not) isCond()   {}
 func (Holds) isCond() {}
 func (Equal) isCond() {}

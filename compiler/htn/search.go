@@ -1,0 +1,448 @@
+package htn
+
+import (
+	"context"
+	"iter"
+	"slices"
+)
+
+const (
+	defaultNodes = 10_000_000
+	defaultDepth = 2_000_000
+	defaultBytes = 4 << 30
+)
+
+// frame is a moment of the search: what is to do, and which way of going on is being tried.
+type frame struct {
+	agenda *agenda  // at this moment
+	at     *agenda  // whose task is being tried; nil before the first
+	pick   *pending // that task, or a need that has to be met before it
+	rest   *agenda  // the agenda without it
+	enter  mark     // the world at this moment
+	begun  mark     // the world once the needs of the task are begun
+	way    int32    // the method being tried; -1 before the first
+	binds  int32    // where the bindings of its free variables start in search.binds
+	next   int32    // how many of them have been tried
+	count  int32    // of how many
+	cost   float64  // of the plan up to here
+	solved bool     // a candidate was found from here
+
+	against []objection // to the task being tried
+	own     *refusal    // of the first task that was tried
+	fail    *refusal    // of one that comes later, although this one could be done: the smallest
+}
+
+// search is one depth-first search. Everything that it changes is undone on the way back, so that it can go on after
+// each candidate.
+type search struct {
+	p        *Program
+	w        *world
+	root     way      // the goals
+	initial  []uint64 // the atoms that were true
+	solver   solver
+	limits   Limits
+	frames   []frame
+	binds    []int32          // a stack: the bindings still to try
+	seen     map[key]*refusal // moments: why there is no plan from there on, or one of the next two
+	open     *refusal         // the moment is on the way to the present one
+	solved   *refusal         // candidates were found from there
+	excluded map[int32][]ban  // by ground task
+	grounds  tuples           // the ground tasks in excluded
+	args     []int32
+	regs     []int32
+	nodes    int
+	why      *refusal     // of the whole
+	told     map[key]bool // the candidates so far, by what they consist of
+}
+
+// ban is an [Exclusion].
+type ban struct {
+	way    int32 // -1: a primitive task
+	bind   []int32
+	reason string
+}
+
+// Plans searches for candidates, the first being the one that a reader of the domain expects. It ends with the error
+// [*NoPlanError] when there is none at all, and with [*LimitError] when the context or a limit ends it; a [*DomainError] says that the
+// problem makes no sense, and the error of a [Guard] is passed on as it is.
+func (p *Program) Plans(ctx context.Context, prob Problem) iter.Seq2[Candidate, error] {
+	return func(yield func(Candidate, error) bool) {
+		s, err := p.newSearch(prob)
+		if err != nil {
+			yield(Candidate{}, err)
+			return
+		}
+		found := false
+		for {
+			ok, err := s.nextPlan(ctx)
+			if err != nil {
+				yield(Candidate{}, err)
+				return
+			}
+			if !ok {
+				break
+			}
+			if found = true; s.told[s.fingerprint()] {
+				continue // only the order in which it was found differs
+			}
+			s.told[s.fingerprint()] = true
+			if !yield(s.candidate(), nil) {
+				return
+			}
+		}
+		if !found {
+			yield(Candidate{}, s.noPlan())
+		}
+	}
+}
+
+func (p *Program) newSearch(prob Problem) (*search, error) {
+	c := scope{p: p}
+	var extra []Value
+	root := way{name: "goal"}
+	for _, g := range prob.Goal {
+		t, ok := p.byName[g.Task]
+		if !ok {
+			return nil, c.errorf("unknown task %q", g.Task)
+		}
+		if n := len(p.tasks[t].params); n != len(g.Args) {
+			return nil, c.errorf("task %q takes %d arguments, not %d", g.Task, n, len(g.Args))
+		}
+		for _, a := range g.Args {
+			if a.Var != "" {
+				return nil, c.errorf("argument %q of goal %q is no constant", a.Var, g.Task)
+			}
+			extra = append(extra, a.Const)
+		}
+	}
+	w, err := newWorld(p, prob.Facts, extra)
+	if err != nil {
+		return nil, err
+	}
+	s := &search{p: p, w: w, limits: prob.Limits, seen: map[key]*refusal{}, open: &refusal{}, solved: &refusal{}, told: map[key]bool{}, excluded: map[int32][]ban{}}
+	s.solver.w = w
+	s.limits.Nodes = positive(s.limits.Nodes, defaultNodes)
+	s.limits.Depth = positive(s.limits.Depth, defaultDepth)
+	s.limits.Bytes = positive(s.limits.Bytes, defaultBytes)
+	if err := s.exclude(prob.Exclude); err != nil {
+		return nil, err
+	}
+	var order [][2]int
+	if !prob.Unordered {
+		order = Sequence(len(prob.Goal))
+	}
+	root.subs = make([]sub, len(prob.Goal))
+	var regs []int32
+	for i, g := range prob.Goal {
+		sb := sub{name: g.Name, task: p.byName[g.Task]}
+		for _, a := range g.Args {
+			sb.args = append(sb.args, term(len(regs)))
+			regs = append(regs, w.number(a.Const))
+		}
+		root.subs[i] = sb
+	}
+	if err := c.order(&root, order); err != nil {
+		return nil, err
+	}
+	s.root, s.initial = root, slices.Clone(w.bits)
+	first := s.expand(&pending{task: -1, shared: -1}, &root, regs, -1, nil)
+	s.frames = append(s.frames, frame{agenda: first, enter: w.mark(), way: -1})
+	s.seen[w.sum] = s.open
+	return s, nil
+}
+
+func positive(n, otherwise int) int {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+func (s *search) exclude(list []Exclusion) error {
+	for _, e := range list {
+		c := scope{p: s.p, task: e.Task, method: e.Method}
+		ti, ok := s.p.byName[e.Task]
+		if !ok {
+			return c.errorf("is excluded but unknown")
+		}
+		t := &s.p.tasks[ti]
+		b := ban{way: -1, reason: e.Reason}
+		if e.Method != "" {
+			if b.way = int32(slices.IndexFunc(t.ways, func(w way) bool { return w.name == e.Method })); b.way < 0 || t.op != nil {
+				return c.errorf("is excluded but unknown")
+			}
+		} else if t.op == nil {
+			return c.errorf("is excluded but not primitive")
+		}
+		args, ok := s.w.known(e.Args)
+		if !ok {
+			continue // with values that occur nowhere it cannot be tried
+		}
+		if e.Method != "" && e.Bind != nil {
+			w := &t.ways[b.way]
+			free := w.vars[len(w.vars)-w.free:]
+			if len(free) != len(e.Bind) {
+				return c.errorf("is excluded with %d variables, not %d", len(e.Bind), len(free))
+			}
+			vals := make([]Value, len(free))
+			for i, v := range free {
+				at := slices.IndexFunc(e.Bind, func(b Bound) bool { return b.Var == v })
+				if at < 0 {
+					return c.errorf("is excluded without a value for %q", v)
+				}
+				vals[i] = e.Bind[at].Value
+			}
+			if b.bind, ok = s.w.known(vals); !ok {
+				continue
+			}
+		}
+		id, _ := s.grounds.intern(ti, args)
+		s.excluded[id] = append(s.excluded[id], b)
+	}
+	return nil
+}
+
+// banned returns the exclusion of a ground way, if there is one.
+func (s *search) banned(n *pending, wi int32, bind []int32) *ban {
+	id := s.grounds.find(n.task, n.args)
+	if id < 0 {
+		return nil
+	}
+	bans := s.excluded[id]
+	for i := range bans {
+		b := &bans[i]
+		if (b.way < 0 || b.way == wi) && (b.bind == nil || slices.Equal(b.bind, bind)) {
+			return b
+		}
+	}
+	return nil
+}
+
+// nextPlan goes on until the frames are a plan; false: there is no other.
+func (s *search) nextPlan(ctx context.Context) (bool, error) {
+	if len(s.frames) == 1 && s.frames[0].agenda == nil { // nothing to do: one plan, the empty one
+		f := &s.frames[0]
+		f.solved, f.way = true, f.way+1
+		if f.way > 0 {
+			s.frames = s.frames[:0]
+		}
+		return f.way == 0, nil
+	}
+	for len(s.frames) > 0 {
+		if s.nodes%1024 == 0 && ctx.Err() != nil {
+			return false, &LimitError{Limit: "time", Nodes: s.nodes, Depth: len(s.frames), Err: context.Cause(ctx)}
+		}
+		after, ok, err := s.step()
+		switch {
+		case err != nil:
+			return false, err
+		case !ok:
+			s.retreat()
+		case after == nil:
+			for i := len(s.frames) - 1; i >= 0 && !s.frames[i].solved; i-- {
+				s.frames[i].solved = true
+			}
+			return true, nil
+		default:
+			if err := s.descend(after); err != nil {
+				return false, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// step tries the next way of going on from the last frame. It returns what is then to do.
+func (s *search) step() (after *agenda, ok bool, err error) {
+	f := &s.frames[len(s.frames)-1]
+	for {
+		switch {
+		case f.next < f.count:
+			s.w.undo(f.begun)
+			if after, ok := s.try(f); ok {
+				return after, true, nil
+			}
+		case f.pick != nil && int(f.way)+1 < s.ways(f.pick):
+			s.w.undo(f.begun)
+			f.way++
+			if err := s.bind(f); err != nil {
+				return nil, false, err
+			}
+		default:
+			s.w.undo(f.enter)
+			if !s.choose(f) {
+				return nil, false, nil
+			}
+		}
+	}
+}
+
+// ways returns how many ways there are to achieve a task: a group has one, its needs.
+func (s *search) ways(n *pending) int {
+	t := &s.p.tasks[n.task]
+	if t.group() {
+		return 1
+	}
+	return len(t.ways)
+}
+
+// choose takes the next task of the agenda that could come first. Once that was a task that commutes with everything,
+// nothing is gained by taking another.
+func (s *search) choose(f *frame) bool {
+	next := f.agenda
+	if f.at != nil {
+		s.give(f)
+		if s.p.tasks[f.at.node.task].inert {
+			return false
+		}
+		next = f.at.rest
+	}
+	for ; next != nil; next = next.rest {
+		n := next.node
+		s.w.sum = s.w.sum.minus(n.key)
+		first, ok := s.ask(n)
+		for ok && first != nil {
+			n = first
+			first, ok = s.ask(n)
+		}
+		if ok {
+			f.at, f.pick, f.rest = next, n, without(f.agenda, next)
+			f.begun = s.w.mark()
+			f.way, f.next, f.count = -1, 0, 0
+			return true
+		}
+		s.w.undo(f.enter)
+		if f.own == nil {
+			f.own = newRefusal(n, []objection{{way: -1, reason: reasonCycle}})
+		}
+	}
+	return false
+}
+
+// without is the list without the cell at.
+func without(list, at *agenda) *agenda {
+	if list == at {
+		return at.rest
+	}
+	return &agenda{list.node, without(list.rest, at)}
+}
+
+// bind finds the bindings of the free variables under which the current way is open.
+func (s *search) bind(f *frame) (err error) {
+	s.binds = s.binds[:f.binds]
+	f.next, f.count = 0, 1
+	t := &s.p.tasks[f.pick.task]
+	if t.group() {
+		return nil
+	}
+	w := &t.ways[f.way]
+	if len(w.when) == 0 {
+		return nil
+	}
+	var n int
+	s.binds, n, err = s.solver.solve(w, f.pick.args, s.binds)
+	if err != nil {
+		return err
+	}
+	f.count = int32(n)
+	if n == 0 {
+		s.object(f, objection{lit: s.solver.failed, regs: slices.Clone(s.solver.regsAt), bound: s.solver.boundAt, reason: s.solver.why})
+	}
+	return nil
+}
+
+// try goes on with the next binding of the current way: it applies the operator, or puts the steps of the method in the place of the task.
+func (s *search) try(f *frame) (after *agenda, ok bool) {
+	n := f.pick
+	t := &s.p.tasks[n.task]
+	s.nodes++
+	if t.group() {
+		f.next++
+		return s.complete(n.conts, f.rest), true
+	}
+	w := &t.ways[f.way]
+	bind := s.bindOf(f, f.next)
+	f.next++
+	s.regs = append(append(s.regs[:0], n.args...), bind...)
+	if b := s.banned(n, f.way, bind); b != nil {
+		s.object(f, objection{regs: slices.Clone(s.regs), bound: 1<<len(s.regs) - 1, reason: b.reason})
+		return nil, false
+	}
+	if t.op != nil {
+		s.w.apply(t.op, s.regs)
+		return s.complete(n.conts, f.rest), true
+	}
+	return s.expand(n, w, s.regs, int32(len(s.frames)-1), f.rest), true
+}
+
+// bindOf returns the values of the free variables of the frame's way in its nth binding.
+func (s *search) bindOf(f *frame, n int32) []int32 {
+	t := &s.p.tasks[f.pick.task]
+	if t.group() {
+		return nil
+	}
+	free := int32(t.ways[f.way].free)
+	return s.binds[f.binds+n*free : f.binds+(n+1)*free]
+}
+
+// descend goes on from the moment at which the world now is, unless that is known to be pointless.
+func (s *search) descend(after *agenda) error {
+	f := &s.frames[len(s.frames)-1]
+	was := s.seen[s.w.sum]
+	switch {
+	case was == s.open:
+		s.object(f, objection{regs: slices.Clone(s.regs), bound: 1<<len(s.regs) - 1, reason: reasonLoop})
+		return nil
+	case was != nil && was != s.solved:
+		s.blame(f, was)
+		return nil
+	}
+	limit := func(name string, limit int) error {
+		return &LimitError{Limit: name, Max: limit, Nodes: s.nodes, Depth: len(s.frames)}
+	}
+	switch {
+	case s.nodes > s.limits.Nodes:
+		return limit("nodes", s.limits.Nodes)
+	case len(s.frames) >= s.limits.Depth:
+		return limit("depth", s.limits.Depth)
+	case s.bytes() > s.limits.Bytes:
+		return limit("bytes", s.limits.Bytes)
+	}
+	t := &s.p.tasks[f.pick.task]
+	cost := f.cost + t.cost
+	if t.op == nil && !t.group() {
+		cost = f.cost + t.ways[f.way].cost
+	}
+	s.seen[s.w.sum] = s.open
+	s.frames = append(s.frames, frame{agenda: after, enter: s.w.mark(), way: -1, binds: int32(len(s.binds)), cost: cost})
+	return nil
+}
+
+// bytes estimates the memory in use.
+func (s *search) bytes() int {
+	const perSeen, perFrame, perNode, perAtom = 64, 256, 256, 64
+	return perSeen*len(s.seen) + (perFrame+perNode)*len(s.frames) + perAtom*(s.w.atoms.len()+s.w.needs.len()) + 4*cap(s.binds) + 16*cap(s.w.trail)
+}
+
+// retreat gives up the last frame and tells the one before why.
+func (s *search) retreat() {
+	last := len(s.frames) - 1
+	f := s.frames[last]
+	s.frames[last] = frame{}
+	s.frames = s.frames[:last]
+	s.binds = s.binds[:f.binds]
+	if f.solved {
+		s.seen[f.enter.sum] = s.solved
+		return
+	}
+	why := f.fail
+	if why == nil {
+		why = f.own
+	}
+	s.seen[f.enter.sum] = why
+	if last > 0 {
+		s.blame(&s.frames[last-1], why)
+	} else {
+		s.why = why
+	}
+}
