@@ -44,7 +44,7 @@ func (p Printer) Print(w io.Writer, l List) error {
 	}
 	b.WriteString(count(l))
 	if len(shown) < len(l) {
-		fmt.Fprintf(&b, "; the first %d are shown", len(shown))
+		fmt.Fprintf(&b, ", %d shown", len(shown))
 	}
 	fmt.Fprintf(&b, ". `jitos explain %s` says more.\n", shown[len(shown)-1].Code)
 	_, err := io.WriteString(w, b.String())
@@ -124,7 +124,7 @@ func (p Printer) excerpt(b *strings.Builder, d Diagnostic, color string) {
 	}
 	prefix, marked, rest := clean(text[:from]), clean(text[from:to]), clean(text[to:])
 	// A line that is too long is shown from shortly before the subject.
-	if room := cmp.Or(p.Width, 89); width(prefix) > room*2/3 {
+	if room := cmp.Or(p.Width, 89); width(prefix+marked+rest) > room && width(prefix) > room*2/3 {
 		keep := []rune(prefix)
 		prefix = p.dots() + string(keep[len(keep)-min(len(keep), room/3):])
 	}
