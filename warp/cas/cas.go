@@ -54,6 +54,9 @@ const (
 	chunkSize = 256 << 10 // of files that are copied
 )
 
+// zeros is what holes read as. Nobody writes it.
+var zeros [chunkSize]byte
+
 // Store is a directory of objects. Its methods may be called concurrently.
 type Store struct {
 	dir, tmp string
@@ -174,7 +177,7 @@ func (s *Store) PutFile(path string) (Digest, int64, error) {
 	return d, n, err
 }
 
-// PutFD stores what is in the regular file open as fd, from its start, without moving the file's offset. If known is
+// PutFD stores what is in the regular file open as fd, from its start; the file's offset may move. If known is
 // given it is the file's digest, and the file is not read if the object is there; when it has to be read, the digest
 // returned is that of what was read.
 func (s *Store) PutFD(fd int, known *Digest) (Digest, error) {
@@ -262,9 +265,6 @@ func pwrite(fd int, b []byte, at int64) error {
 func (s *Store) copy(dst, src int) (Digest, int64, error) {
 	room := s.chunks.Get().(*[chunkSize]byte)
 	defer s.chunks.Put(room)
-	zeros := s.chunks.Get().(*[chunkSize]byte)
-	clear(zeros[:])
-	defer s.chunks.Put(zeros)
 	h := blake3.New()
 	at, data := int64(0), int64(0) // before data there is a hole
 	for {

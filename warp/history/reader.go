@@ -1,0 +1,366 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"sort"
+
+	"github.com/flyingrobots/jitos/warp"
+)
+
+// Reader reads a history, also while a Log writes it. It holds no files open and may be used concurrently.
+type Reader struct {
+	dir string
+	fs  files
+}
+
+// OpenReader returns a reader of the history in dir. A directory that is not there is an empty history.
+func OpenReader(dir string) (*Reader, error) { return &Reader{dir: dir, fs: osFiles{}}, nil }
+
+// errNoSegment says that there is no segment with a whole header.
+var errNoSegment = errors.New("no segment")
+
+// tail opens the last segment and moves to its end. tail says why the end is not that of the file.
+func (r *Reader) tail() (s *scanner, tail error, err error) {
+	list, err := segments(r.fs, r.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	h, haveHead, err := readHead(r.fs, r.dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := len(list) - 1; ; i-- {
+		if i < 0 || len(list)-i > 2 {
+			if haveHead {
+				return nil, nil, &DamageError{segmentName(h.segment), h.end, "acknowledged events are missing"}
+			}
+			if len(list) > 1 {
+				return nil, nil, &DamageError{segmentName(list[len(list)-2]), 0, "bad header"}
+			}
+			return nil, nil, errNoSegment
+		}
+		s, err = openSegment(r.fs, r.dir, list[i])
+		var damage *DamageError
+		if errors.As(err, &damage) && !(haveHead && h.segment >= list[i]) {
+			continue // never acknowledged
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		break
+	}
+	if haveHead && h.segment == s.first && h.start >= segmentHeader {
+		s.off, s.idx, s.last = h.start, h.n-1, h.start
+		s.adopt()
+		if _, err := s.next(); err != nil || s.off != h.end || s.chain != h.chain {
+			return nil, nil, errors.Join(&DamageError{s.name, h.start, "the last acknowledged event is not there"}, s.Close())
+		}
+	} else if haveHead && h.segment > s.first {
+		return nil, nil, errors.Join(&DamageError{segmentName(h.segment), 0, "acknowledged events are missing"}, s.Close())
+	}
+	for {
+		at := s.off
+		if _, err := s.next(); err == nil {
+			s.last = at
+			continue
+		} else if more, why := s.settle(r, err); why != nil {
+			return nil, nil, errors.Join(why, s.Close())
+		} else if !more {
+			return s, err, nil
+		}
+	}
+}
+
+// settle looks into the end of the last segment: whether more has come since it was read, or what was there is gone.
+func (s *scanner) settle(r *Reader, end error) (more bool, err error) {
+	var bad errTail
+	if !errors.Is(end, io.EOF) && !errors.As(end, &bad) {
+		return false, end
+	}
+	// Acknowledgements are looked up first: what they speak of must then be there when we look again.
+	h, ok, err := readHead(r.fs, r.dir)
+	if err != nil {
+		return false, err
+	}
+	lost := ok && h.segment == s.first && s.off < h.end
+	if s.window = nil; bad.reason != "" && !lost {
+		if lost, err = s.acknowledgedAfter(s.off); err != nil {
+			return false, err
+		}
+	}
+	s.window = nil
+	if s.size, err = s.f.Size(); err != nil {
+		return false, err
+	}
+	if rec, err := s.record(); err == nil && checkRecord(rec) == nil && string(rec[12:recordHeader]) == string(s.chain[:]) {
+		return true, nil
+	}
+	if lost {
+		reason := bad.reason
+		if reason == "" {
+			reason = "the file ends before acknowledged events"
+		}
+		return false, &DamageError{s.name, s.off, reason}
+	}
+	return false, nil
+}
+
+// Head returns how many events there are and the chain hash after the last.
+func (r *Reader) Head() (n uint64, chain warp.Hash, err error) {
+	s, _, err := r.tail()
+	if errors.Is(err, errNoSegment) {
+		return 0, chain, nil
+	}
+	if err != nil {
+		return 0, chain, err
+	}
+	return s.idx, s.chain, s.Close()
+}
+
+// From yields the events from index idx on, as far as they are written when it gets there. Checksums and the chain are
+// verified on the way. After an error, which a [*DamageError] or ErrCompacted may be, nothing follows. Events keep
+// memory of about 256 KiB alive that they share with their neighbours.
+func (r *Reader) From(idx uint64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		for e, err := range r.scan(idx) {
+			if !yield(e.Event, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// link is an event with the chain hashes around it.
+type link struct {
+	Event
+	before, after warp.Hash
+}
+
+func (r *Reader) scan(idx uint64) iter.Seq2[link, error] {
+	return func(yield func(link, error) bool) {
+		chain, haveChain := warp.Hash{}, false
+		for {
+			list, err := segments(r.fs, r.dir)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				yield(link{}, err)
+				return
+			}
+			i := sort.Search(len(list), func(i int) bool { return list[i] > idx }) - 1
+			if i < 0 {
+				if len(list) > 0 {
+					yield(link{}, fmt.Errorf("event %d: %w", idx, ErrCompacted))
+				}
+				return
+			}
+			s, err := openSegment(r.fs, r.dir, list[i])
+			last := i == len(list)-1
+			if err != nil {
+				var damage *DamageError
+				if h, ok, headErr := readHead(r.fs, r.dir); last && errors.As(err, &damage) && headErr == nil && !(ok && h.segment >= list[i]) {
+					return // a segment that is just being made, or never was
+				}
+				yield(link{}, err)
+				return
+			}
+			if haveChain && s.chain != chain {
+				err = &DamageError{s.name, 0, "segment does not continue the chain"}
+			} else {
+				err = r.scanSegment(s, &idx, last, yield)
+			}
+			chain, haveChain = s.chain, true
+			if err = errors.Join(err, s.Close()); errors.Is(err, errStop) {
+				return
+			}
+			if err != nil {
+				yield(link{}, err)
+				return
+			}
+			if last {
+				// The writer may have begun another segment.
+				if list, err = segments(r.fs, r.dir); err != nil || len(list) == 0 || list[len(list)-1] != idx || s.first == idx {
+					if err != nil {
+						yield(link{}, err)
+					}
+					return
+				}
+			}
+		}
+	}
+}
+
+// errStop says that the caller wants no more.
+var errStop = errors.New("stop")
+
+// scanSegment yields the events of one segment from *idx on and moves *idx past them.
+func (r *Reader) scanSegment(s *scanner, idx *uint64, last bool, yield func(link, error) bool) error {
+	for s.idx < *idx {
+		if err := s.skip(); err != nil {
+			if !last {
+				return &DamageError{s.name, s.off, "the segment ends early"}
+			}
+			if more, err := s.settle(r, err); err != nil || !more {
+				return errors.Join(err, errStop)
+			}
+		}
+		if s.idx == *idx {
+			s.adopt()
+		}
+	}
+	for {
+		before := s.chain
+		e, err := s.next()
+		if err == nil {
+			*idx = s.idx
+			if !yield(link{e, before, s.chain}, nil) {
+				return errStop
+			}
+			continue
+		}
+		if last {
+			if more, err := s.settle(r, err); err != nil || !more {
+				return err
+			}
+			continue
+		}
+		var bad errTail
+		if errors.As(err, &bad) {
+			return &DamageError{s.name, s.off, bad.reason}
+		}
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+		return nil
+	}
+}
+
+// MismatchError says that a recorded rewrite leads to another graph than the one that was recorded.
+type MismatchError struct {
+	Idx       uint64
+	Want, Got warp.Hash // digests
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("event %d: the System's digest is %s, recorded is %s", e.Idx, e.Got, e.Want)
+}
+
+// starts returns the states from which the System can be folded, the latest first.
+func (r *Reader) starts() []checkpoint {
+	var list []checkpoint
+	for _, name := range []string{checkpointName, baseName} {
+		if c, err := r.checkpoint(name); err == nil {
+			list = append(list, c)
+		}
+	}
+	return append(list, checkpoint{}) // a damaged checkpoint is as good as none
+}
+
+// System returns the graph of the System: the fold of the rewrites in its REWRITE_APPLIED events, from the last
+// checkpoint on. It compares the last digest that was recorded.
+func (r *Reader) System() (warp.Graph, error) {
+	c, err := r.fold(^uint64(0), r.starts())
+	return c.graph, err
+}
+
+// fold returns the System before the event with index until, from the first of the starts that the chain confirms.
+func (r *Reader) fold(until uint64, starts []checkpoint) (checkpoint, error) {
+	var err error
+	for _, c := range starts {
+		if c.n > until {
+			continue
+		}
+		var ok bool
+		if ok, err = r.confirms(c); err != nil || !ok {
+			continue
+		}
+		var last *link
+		for e, err := range r.scan(c.n) {
+			if err != nil {
+				return c, err
+			}
+			if e.Idx >= until {
+				break
+			}
+			if e.Kind == RewriteApplied && e.View == System {
+				if err := c.apply(&e.Event); err != nil {
+					return c, err
+				}
+				last = &e
+			}
+			c.n, c.chain = e.Idx+1, e.after
+		}
+		if last != nil && last.Digest != (warp.Hash{}) && c.graph.Digest() != last.Digest {
+			return c, &MismatchError{last.Idx, last.Digest, c.graph.Digest()}
+		}
+		return c, nil
+	}
+	return checkpoint{}, cmpOr(err, ErrCompacted)
+}
+
+// confirms says whether the chain at a checkpoint is the history's.
+func (r *Reader) confirms(c checkpoint) (bool, error) {
+	for e, err := range r.scan(c.n) {
+		if err != nil {
+			return false, err
+		}
+		return e.before == c.chain, nil
+	}
+	n, chain, err := r.Head()
+	return err == nil && n == c.n && chain == c.chain, err
+}
+
+func (c *checkpoint) apply(e *Event) error {
+	ops, err := e.ops()
+	if err != nil {
+		return err
+	}
+	w, err := warp.DecodeRewrite(ops)
+	if err != nil {
+		return fmt.Errorf("event %d: %w", e.Idx, err)
+	}
+	if c.graph, err = c.graph.Apply(w); err != nil {
+		return fmt.Errorf("event %d: %w", e.Idx, err)
+	}
+	return nil
+}
+
+// Verify reads the whole history, checks every record and the chain, folds the System from the start (or from what
+// Compact kept) without any rule, and compares every digest that was recorded. It returns how many events it saw.
+func (r *Reader) Verify() (events uint64, err error) {
+	c := checkpoint{}
+	list, err := segments(r.fs, r.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	if len(list) > 0 && list[0] > 0 {
+		if c, err = r.checkpoint(baseName); err != nil {
+			return 0, err
+		}
+		if c, err = r.fold(list[0], []checkpoint{c}); err != nil {
+			return 0, err
+		}
+	}
+	for e, err := range r.scan(c.n) {
+		if err != nil {
+			return events, err
+		}
+		if e.before != c.chain {
+			return events, &DamageError{segmentName(e.Idx), 0, "segment does not continue the chain"}
+		}
+		events++
+		c.chain = e.after
+		if e.Kind != RewriteApplied || e.View != System {
+			continue
+		}
+		if err := c.apply(&e.Event); err != nil {
+			return events, err
+		}
+		if e.Digest != (warp.Hash{}) && c.graph.Digest() != e.Digest {
+			return events, &MismatchError{e.Idx, e.Digest, c.graph.Digest()}
+		}
+	}
+	return events, nil
+}
