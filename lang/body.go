@@ -29,10 +29,10 @@ type body struct {
 func (d *decoder) body(b *hclsyntax.Block, labels ...string) *body {
 	out := &body{d: d, kind: b.Type, labels: b.Labels, syn: b.Body, header: RangeOf(b.DefRange()), attrs: make([]string, 0, 40)}
 	if len(b.Labels) > len(labels) {
-		d.error(CodeLabels, RangeOf(b.LabelRanges[len(labels)]), fmt.Sprintf("a %s block has %s", b.Type, plural(len(labels), "label")), "")
+		d.error(CodeLabels, RangeOf(b.LabelRanges[len(labels)]), fmt.Sprintf("%s block has %s", a(b.Type), plural(len(labels), "label")), "")
 	}
 	for i := len(b.Labels); i < len(labels); i++ {
-		d.error(CodeLabels, out.header, fmt.Sprintf("a %s block needs its %s", b.Type, labels[i]),
+		d.error(CodeLabels, out.header, fmt.Sprintf("%s block needs its %s", a(b.Type), labels[i]),
 			fmt.Sprintf("Write it as %s.", strings.Join(append([]string{b.Type}, quoted(labels)...), " ")))
 		out.labels = append(out.labels[:i:i], "")
 	}
@@ -62,7 +62,7 @@ func (b *body) require(names ...string) {
 			return
 		}
 	}
-	b.d.error(CodeMissing, b.header, fmt.Sprintf("a %s block needs %s", b.kind, strings.Join(names, " or ")), "")
+	b.d.error(CodeMissing, b.header, fmt.Sprintf("%s block needs %s", a(b.kind), strings.Join(names, " or ")), "")
 }
 
 // exclusive reports all but the first of names that are there: they exclude each other.
@@ -106,7 +106,7 @@ func (b *body) block(kind string, labels ...string) (*body, *hclsyntax.Block) {
 			first = s
 			continue
 		}
-		b.d.duplicate("a "+kind+" block stands twice in a "+b.kind, RangeOf(s.DefRange()), RangeOf(first.DefRange()))
+		b.d.duplicate(a(kind)+" block stands twice in "+a(b.kind)+" block", RangeOf(s.DefRange()), RangeOf(first.DefRange()))
 	}
 	if first == nil {
 		return nil, nil
@@ -143,16 +143,16 @@ func (b *body) rest() []*Attr {
 
 // done reports what was not asked for.
 func (b *body) done() {
-	for name, a := range b.syn.Attributes { // order: diagnostics are sorted
+	for name, attr := range b.syn.Attributes { // order: diagnostics are sorted
 		if slices.Contains(b.attrs, name) {
 			continue
 		}
-		at := RangeOf(a.NameRange)
+		at := RangeOf(attr.NameRange)
 		if slices.Contains(b.blocks, name) {
 			b.d.error(CodeUnknownAttribute, at, fmt.Sprintf("%s is a block, not an attribute", name), fmt.Sprintf("Write %s { … } without the equals sign.", name))
 			continue
 		}
-		b.d.unknown(CodeUnknownAttribute, at, fmt.Sprintf("unknown attribute %q in a %s block", name, b.kind), name, b.attrs, "It takes")
+		b.d.unknown(CodeUnknownAttribute, at, fmt.Sprintf("unknown attribute %q in %s block", name, a(b.kind)), name, b.attrs, "It takes")
 	}
 	for _, s := range b.syn.Blocks {
 		if slices.Contains(b.blocks, s.Type) {
@@ -163,7 +163,13 @@ func (b *body) done() {
 			b.d.error(CodeUnknownBlock, at, fmt.Sprintf("%s is an attribute, not a block", s.Type), fmt.Sprintf("Write %s = ….", s.Type))
 			continue
 		}
-		b.d.unknown(CodeUnknownBlock, at, fmt.Sprintf("unknown block %q in a %s block", s.Type, b.kind), s.Type, append(slices.Clone(b.blocks), b.attrs...), "It may hold")
+		if b.kind != "" {
+			b.d.unknown(CodeUnknownBlock, at, fmt.Sprintf("unknown block %q in %s block", s.Type, a(b.kind)), s.Type, append(slices.Clone(b.blocks), b.attrs...), "It may hold")
+		} else if home := homeOf(s.Type); home != "" {
+			b.d.error(CodeUnknownBlock, at, fmt.Sprintf("%s block outside of any other", a(s.Type)), fmt.Sprintf("It belongs into %s block.", a(home)))
+		} else {
+			b.d.unknown(CodeUnknownBlock, at, fmt.Sprintf("unknown block %q", s.Type), s.Type, b.blocks, "There are")
+		}
 	}
 }
 
@@ -173,7 +179,7 @@ func (d *decoder) unknown(code string, at diag.Range, summary, name string, ther
 	if s, ok := diag.Suggest(name, there); ok {
 		n.Label = "did you mean " + s + "?"
 	} else if len(there) > 0 {
-		n.Detail = wrap(intro + ": " + strings.Join(slices.Sorted(slices.Values(there)), ", ") + ".")
+		n.Detail = intro + ": " + strings.Join(slices.Sorted(slices.Values(there)), ", ") + "."
 	} else {
 		n.Detail = "Nothing can stand there."
 	}
@@ -229,7 +235,7 @@ func (d *decoder) literal(name string, expr hclsyntax.Expression, want shape) (o
 			v, _ = e.Value(nil)
 		}
 	case *hclsyntax.LiteralValueExpr:
-		if v = e.Val; v.IsNull() {
+		if v = e.Val; v.IsNull() || !v.IsKnown() { // hcl puts an unknown where it could not parse
 			return true
 		}
 	default:
@@ -466,15 +472,29 @@ func quoted(words []string) []string {
 	return out
 }
 
-// wrap breaks text into lines of at most 87 characters.
-func wrap(text string) string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && len(line)+1+len(word) > 87 {
-			lines, line = append(lines, line), ""
-		}
-		line = strings.TrimPrefix(line+" "+word, " ")
+// a is noun with its article.
+func a(noun string) string {
+	if noun != "" && strings.Contains("aeio", noun[:1]) {
+		return "an " + noun
 	}
-	return strings.Join(append(lines, line), "\n")
+	return "a " + noun
+}
+
+// homeOf is the block that a block which cannot stand alone belongs into, "" if there is none.
+func homeOf(kind string) string {
+	switch kind {
+	case "param", "effects", "allow", "retry", "ready":
+		return "task"
+	case "step":
+		return "method"
+	case "goal", "scope", "assume", "constraint", "success", "context":
+		return "slap"
+	case "probe":
+		return "fact"
+	case "validation":
+		return "variable"
+	case "circuit_breaker":
+		return "worker"
+	}
+	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
@@ -96,7 +97,7 @@ const factNamespace = "fact::"
 
 // module decodes the top level of all files.
 func (d *decoder) module(bodies []*hclsyntax.Body) {
-	root := &body{d: d, kind: "workflow"}
+	root := &body{d: d}
 	seen := map[string]names{}
 	for _, kind := range []string{"variable", "local", "task", "fact", "slap", "pool", "worker", "secret", "method", "jitos"} {
 		seen[kind] = names{}
@@ -113,9 +114,12 @@ func (d *decoder) module(bodies []*hclsyntax.Body) {
 	for _, b := range blocks {
 		switch b.Type {
 		case "jitos":
-			if d.add(seen["jitos"], "settings block", Name{"jitos", RangeOf(b.DefRange())}) {
-				d.settings(b)
+			if first, twice := seen["jitos"][""]; twice {
+				d.duplicate("the jitos block stands twice", RangeOf(b.DefRange()), first)
+				continue
 			}
+			seen["jitos"][""] = RangeOf(b.DefRange())
+			d.settings(b)
 		case "variable":
 			d.variable(b, seen["variable"])
 		case "locals":
@@ -207,7 +211,7 @@ func (b *body) typ(name string) (cty.Type, *typeexpr.Defaults) {
 	n := diag.Diagnostic{Code: CodeBadType, Summary: "not a type", Subject: RangeOf(*diags[0].Subject), Detail: diags[0].Detail}
 	if word, ok := literalString(a.Expr); ok {
 		n.Detail, n.Label = "", "write "+word+", without quotes"
-	} else if s, ok := diag.Suggest(hcl.ExprAsKeyword(a.Expr), []string{"string", "number", "bool", "any", "list", "set", "map", "tuple", "object"}); ok {
+	} else if s, ok := diag.Suggest(hcl.ExprAsKeyword(a.Expr), []string{"string", "number", "bool", "any"}); ok {
 		n.Label = "did you mean " + s + "?"
 	}
 	b.d.diags = append(b.d.diags, n)
@@ -228,7 +232,7 @@ func (b *body) fallback(t cty.Type, defaults *typeexpr.Defaults) hcl.Expression 
 		v = defaults.Apply(v)
 	}
 	if _, err := convert.Convert(v, t); err != nil {
-		b.d.error(CodeBadDefault, RangeOf(expr.Range()), "the default is not of type "+typeexpr.TypeString(t), fmt.Sprintf("It should be: %s.", err))
+		b.d.error(CodeBadDefault, RangeOf(expr.Range()), "the default is not of type "+typeexpr.TypeString(t), changeFirst(err.Error(), unicode.ToUpper)+".")
 		return nil
 	}
 	return expr
@@ -269,7 +273,11 @@ func (d *decoder) fact(syn *hclsyntax.Block, seen names) {
 	n := b.name(syn, 0)
 	f := &Fact{Name: n.Name, Range: b.header, From: b.expr("from", collection), Keep: b.word("keep", "run", "fresh", "always")}
 	f.Description, _ = b.text("description")
-	for _, a := range b.object("columns") {
+	var columns []*Attr
+	if a := b.find("columns"); a != nil {
+		columns = d.object("columns", a.Expr) // types look like calls, but are none
+	}
+	for _, a := range columns {
 		d.checkName(Name{a.Name, a.NameRange})
 		t, diags := typeexpr.TypeConstraint(a.Expr)
 		if diags.HasErrors() || !t.IsPrimitiveType() {
@@ -491,10 +499,11 @@ func (d *decoder) method(syn *hclsyntax.Block, seen names) {
 		})
 	}
 	b.done()
-	if task.Name == "" || n.Name == "" {
-		return
-	}
-	if d.add(seen, "method", Name{task.Name + "\" \"" + n.Name, n.Range}) {
+	full := task.Name + " " + n.Name // names hold no spaces
+	if first, twice := seen[full]; twice {
+		d.duplicate(fmt.Sprintf("method %q %q is declared twice", task.Name, n.Name), n.Range, first)
+	} else if task.Name != "" && n.Name != "" {
+		seen[full] = n.Range
 		d.m.Methods = append(d.m.Methods, m)
 	}
 }

@@ -28,7 +28,7 @@ func pos(p hcl.Pos) diag.Pos { return diag.Pos{Line: p.Line, Column: p.Column, B
 func FromHCL(ds hcl.Diagnostics, fallback string) diag.List {
 	var out diag.List
 	for _, d := range ds {
-		n := diag.Diagnostic{Code: fallback, Summary: lowerFirst(d.Summary), Detail: d.Detail}
+		n := diag.Diagnostic{Code: fallback, Summary: sentence(d.Summary), Detail: d.Detail}
 		if d.Severity == hcl.DiagWarning {
 			n.Severity = diag.Warning
 		}
@@ -49,7 +49,9 @@ func FromHCL(ds hcl.Diagnostics, fallback string) diag.List {
 		case d.Summary == "Unknown variable", d.Summary == "Unsupported attribute":
 			n.Code = CodeUnknownName
 		case d.Summary == "Attribute redefined":
-			n.Code = CodeDuplicate
+			_, rest, _ := strings.Cut(d.Detail, `"`)
+			name, _, _ := strings.Cut(rest, `"`)
+			n.Code, n.Summary, n.Detail = CodeDuplicate, name+" stands twice in this block", "Keep one of them."
 		case d.Summary == "Invalid character encoding":
 			n.Code = CodeEncoding
 		}
@@ -69,7 +71,10 @@ type unknownFunction interface {
 
 func unknownFunctionDiagnostic(name string, at diag.Range, there []string) diag.Diagnostic {
 	d := diag.Diagnostic{Code: CodeUnknownFunction, Summary: "unknown function " + strconv.Quote(name), Subject: at}
-	if s, ok := diag.Suggest(name, there); ok {
+	namespace, local, namespaced := strings.Cut(name, "::")
+	if _, near := diag.Suggest(namespace, []string{"fact"}); namespaced && near && namespace != "fact" {
+		d.Label = "did you mean " + factNamespace + local + "?"
+	} else if s, ok := diag.Suggest(name, there); ok {
 		d.Label = "did you mean " + s + "?"
 	} else {
 		d.Detail = "`jitos functions` lists what there is."
@@ -136,11 +141,18 @@ func traversalString(t hcl.Traversal) string {
 	return b.String()
 }
 
-func lowerFirst(s string) string {
-	first, n := utf8.DecodeRuneInString(s)
-	second, _ := utf8.DecodeRuneInString(s[n:])
-	if unicode.IsUpper(second) {
+// sentence is s as our summaries are written: without a capital, unless the word is in capitals.
+func sentence(s string) string {
+	if len(s) > 1 && unicode.IsUpper(rune(s[1])) {
 		return s
 	}
-	return string(unicode.ToLower(first)) + s[n:]
+	return changeFirst(s, unicode.ToLower)
+}
+
+func changeFirst(s string, change func(rune) rune) string {
+	first, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return s
+	}
+	return string(change(first)) + s[n:]
 }

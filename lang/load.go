@@ -116,13 +116,33 @@ func parseFile(name string, text []byte) (*hclsyntax.Body, diag.List) {
 		}}
 	}
 	file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
-	return file.Body.(*hclsyntax.Body), FromHCL(diags, CodeSyntax)
+	// One cause can have many effects. The scanner's messages come first, and are nearer to it than the parser's for
+	// the same place; after a quote that is not closed, inside and outside of strings are swapped.
+	var syntax diag.List
+	seen := map[int]bool{}
+	end := len(text)
+	for _, d := range FromHCL(diags, CodeSyntax) {
+		if at := d.Subject.Start.Byte; at <= end && !seen[at] {
+			seen[at] = true
+			syntax = append(syntax, d)
+			if strings.HasPrefix(d.Summary, unclosedQuote) {
+				end = at
+			}
+		}
+	}
+	return file.Body.(*hclsyntax.Body), syntax
 }
 
-// guessesFrom is the offset of the first bracket that is not closed: the parser takes all after it for its content.
+// How the summaries of hcl begin that mean that inside and outside are no longer sure.
+const (
+	unclosedQuote = "invalid multi-line string"
+	unclosedBlock = "unclosed configuration"
+)
+
+// guessesFrom is the offset of the first brace or quote that is not closed: the parser takes all after it for its content.
 func guessesFrom(syntax diag.List, end int) int {
 	for _, d := range syntax {
-		if strings.HasPrefix(d.Summary, "unclosed configuration") {
+		if strings.HasPrefix(d.Summary, unclosedBlock) || strings.HasPrefix(d.Summary, unclosedQuote) {
 			end = min(end, d.Subject.Start.Byte)
 		}
 	}

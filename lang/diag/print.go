@@ -86,8 +86,26 @@ func (p Printer) one(b *strings.Builder, d Diagnostic) {
 		p.excerpt(b, d, color)
 	}
 	for line := range strings.Lines(d.Detail) {
-		b.WriteString("  " + clean(strings.TrimRight(line, "\n")) + "\n")
+		for _, part := range wrap(clean(strings.TrimRight(line, "\n")), cmp.Or(p.Width, 89)-2) {
+			b.WriteString("  " + part + "\n")
+		}
 	}
+}
+
+// wrap breaks s at spaces into lines of at most n cells, where there are spaces to break at.
+func wrap(s string, n int) []string {
+	var lines []string
+	for width(s) > n {
+		at := strings.LastIndexByte(cells().Truncate(s, n+1, ""), ' ')
+		if strings.TrimSpace(s[:max(at, 0)]) == "" {
+			if at = strings.IndexByte(strings.TrimLeft(s, " "), ' '); at < 0 {
+				break
+			}
+			at += len(s) - len(strings.TrimLeft(s, " "))
+		}
+		lines, s = append(lines, s[:at]), s[at+1:]
+	}
+	return append(lines, s)
 }
 
 // places shows several ranges, a line each: where, what it is, and its first source line.
