@@ -151,7 +151,14 @@ func kind(t string) string {
 
 // Changes lists what changed, one line for each path: + new, ~ changed, - deleted, and how much. A directory that is
 // new, or gone, as a whole is one line.
-func Changes(w io.Writer, s Style, list []File) error {
+func Changes(w io.Writer, s Style, list []File) error { return changes(w, s, list, File.amount) }
+
+// Sizes is [Changes] with the size of each file instead of what changed in it: it reads nothing.
+func Sizes(w io.Writer, s Style, list []File) error {
+	return changes(w, s, list, func(f File) (string, error) { return Size(max(f.After.Size, f.Before.Size)), nil })
+}
+
+func changes(w io.Writer, s Style, list []File, amount func(File) (string, error)) error {
 	type row struct{ mark, path, size string }
 	var rows []row
 	list = slices.Clone(list)
@@ -168,7 +175,7 @@ func Changes(w io.Writer, s Style, list []File) error {
 		case f.After.Type == "dir" || f.Before.Type == "dir":
 			rows = append(rows, row{mark(s, f), f.Path + "/", ""})
 		default:
-			size, err := f.amount()
+			size, err := amount(f)
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.Path, err)
 			}

@@ -2,6 +2,7 @@ package screen
 
 import (
 	"bytes"
+	"cmp"
 	"encoding"
 	"encoding/hex"
 	"encoding/json"
@@ -14,9 +15,10 @@ import (
 	"unicode"
 
 	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/warp"
 )
 
-// Events writes each event as one line of JSON: {"idx", "kind", "at", "sws", "data"}, where the fields of data are
+// Events writes each event as one line of JSON: {"idx", "kind", "at", "view", "data"}, where the fields of data are
 // those of the history. It may be called from any goroutine.
 type Events struct {
 	mu  sync.Mutex
@@ -33,20 +35,21 @@ func (j *Events) Event(e runner.Event) {
 	defer j.mu.Unlock()
 	if j.err == nil {
 		j.err = JSON(j.out, struct {
-			Idx  uint64
-			Kind string
-			At   int64 // nanoseconds since 1970
-			SWS  int   `cbor:"sws,omitempty"`
-			Data any
-		}{e.Idx, e.Kind, e.At, e.View.SWS, e.Data})
+			Idx    uint64
+			Kind   string
+			At     int64     // nanoseconds since 1970
+			View   string    // whose state it is about
+			Digest warp.Hash `cbor:"digest,omitempty"` // of that state after it, where it was computed
+			Data   any
+		}{e.Idx, e.Kind, e.At, e.View.String(), e.Digest, e.Data})
 	}
 }
 
 // Close returns the first error of the output.
 func (j *Events) Close() error { return j.err }
 
-// JSON writes v as one line of JSON. A field has its name in the history (the cbor tag) or, if it is never written
-// there, its Go name in snake case; bytes and digests are hex, durations are nanoseconds and functions are left out.
+// JSON writes v as one line of JSON. A field has its name in the history (the cbor tag), else that of its json tag,
+// else its Go name in snake case; bytes and digests are hex, durations are nanoseconds and functions are left out.
 func JSON(w io.Writer, v any) error {
 	var b bytes.Buffer
 	if err := appendJSON(&b, reflect.ValueOf(v)); err != nil {
@@ -116,25 +119,34 @@ func isText(v reflect.Value) bool {
 
 func appendStruct(b *bytes.Buffer, v reflect.Value) error {
 	b.WriteByte('{')
-	first := true
+	err := appendFields(b, v)
+	b.WriteByte('}')
+	return err
+}
+
+// appendFields writes the fields of a struct, and those of embedded ones as if they were its own.
+func appendFields(b *bytes.Buffer, v reflect.Value) error {
 	for f, value := range v.Fields() {
-		name, options, _ := strings.Cut(f.Tag.Get("cbor"), ",")
-		if !f.IsExported() || name == "-" || f.Type.Kind() == reflect.Func || options == "omitempty" && value.IsZero() {
+		name, options, _ := strings.Cut(cmp.Or(f.Tag.Get("cbor"), f.Tag.Get("json")), ",")
+		if !f.IsExported() || name == "-" || f.Type.Kind() == reflect.Func || options != "" && value.IsZero() {
+			continue // both options that there are, omitempty and omitzero, leave out what is zero
+		}
+		if f.Anonymous && name == "" {
+			if value = reflect.Indirect(value); value.IsValid() {
+				if err := appendFields(b, value); err != nil {
+					return err
+				}
+			}
 			continue
 		}
-		if name == "" {
-			name = snake(f.Name)
-		}
-		if !first {
+		if b.Bytes()[b.Len()-1] != '{' {
 			b.WriteByte(',')
 		}
-		first = false
-		fmt.Fprintf(b, "%q:", name)
+		fmt.Fprintf(b, "%q:", cmp.Or(name, snake(f.Name)))
 		if err := appendJSON(b, value); err != nil {
 			return err
 		}
 	}
-	b.WriteByte('}')
 	return nil
 }
 

@@ -76,6 +76,14 @@ func (s Style) Arrow() string { return s.pick("→", "->") }
 
 func (s Style) ellipsis() string { return s.pick("…", "...") }
 
+// Text writes what was worded with symbols so that the output can show it.
+func (s Style) Text(t string) string {
+	if s.Unicode {
+		return t
+	}
+	return strings.NewReplacer("→", "->", "·", "-", "…", "...").Replace(t)
+}
+
 func (s Style) pick(unicode, ascii string) string {
 	if s.Unicode {
 		return unicode

@@ -80,12 +80,12 @@ func TestWords(t *testing.T) {
 func TestEventsAreOneLineEach(t *testing.T) {
 	var out strings.Builder
 	j := screen.NewEvents(&out)
-	j.Event(runner.Event{Event: history.Event{Idx: 7, Kind: runner.KindResult, At: 5}, Data: &runner.Result{
+	j.Event(runner.Event{Event: history.Event{Idx: 7, Kind: runner.KindResult, At: 5, View: history.SWS(3)}, Data: &runner.Result{
 		Run: 1, Step: "a", Outcome: runner.Ran, Log: []byte{0xab, 0x01},
 		Changes: []runner.Change{{Path: "x>y\n", After: runner.Entry{Type: "file", Size: 3}}},
 	}})
 	require.NoError(t, j.Close())
-	require.Equal(t, `{"idx":7,"kind":"WORKER_RESULT","at":5,"data":{"run":1,"step":"a","outcome":"ran","log":"ab01",`+
+	require.Equal(t, `{"idx":7,"kind":"WORKER_RESULT","at":5,"view":"sws 3","data":{"run":1,"step":"a","outcome":"ran","log":"ab01",`+
 		`"changes":[{"path":"x>y\n","after":{"type":"file","size":3}}]}}`+"\n", out.String())
 }
 
@@ -110,21 +110,23 @@ func TestSummaryEndsWithWhatToDo(t *testing.T) {
 		outcome runner.Outcome
 		want    string
 	}{
-		"a null run": {runner.Outcome{Status: "nothing", NothingToDo: true, Steps: 3, Wall: 9 * time.Millisecond},
+		"a null run": {runner.Outcome{Status: runner.Nothing, NothingToDo: true, Steps: 3, Wall: 9 * time.Millisecond},
 			"Nothing to do: 3 steps up to date (9 ms).\n"},
-		"files came in": {runner.Outcome{Status: "done", Run: 1, Steps: 3, Ran: 3, Changed: []runner.Change{file("bin/server"), file("gen.go"), {Path: "bin", After: runner.Entry{Type: "dir"}}}},
+		"files came in": {runner.Outcome{Status: runner.Done, Run: 1, Steps: 3, Ran: 3, Changed: []runner.Change{file("bin/server"), file("gen.go"), {Path: "bin", After: runner.Entry{Type: "dir"}}}},
 			"Collapsed 2 files into the workspace (run 1, sws 0).  jitos why bin/server · jitos undo\n"},
-		"some was known": {runner.Outcome{Status: "done", Run: 2, SWS: 2, Steps: 5, Ran: 1, Cached: 3, UpToDate: 1, Changed: []runner.Change{file("a b")}},
+		"some was known": {runner.Outcome{Status: runner.Done, Run: 2, SWS: 2, Steps: 5, Ran: 1, Cached: 3, UpToDate: 1, Changed: []runner.Change{file("a b")}},
 			"Collapsed 1 file into the workspace (run 2, sws 2; 1 ran, 3 cached, 1 up to date).  jitos why 'a b' · jitos undo\n"},
-		"no file came of it": {runner.Outcome{Status: "done", Run: 3, SWS: 3, Steps: 1, Ran: 1},
+		"no file came of it": {runner.Outcome{Status: runner.Done, Run: 3, SWS: 3, Steps: 1, Ran: 1},
 			"No file changed (run 3, sws 3).  jitos show 3\n"},
-		"one way failed first": {runner.Outcome{Status: "done", Run: 7, SWS: 9, Ran: 2, Changed: []runner.Change{file("i")}, FailedWays: []string{"image by docker"}},
+		"one way failed first": {runner.Outcome{Status: runner.Done, Run: 7, SWS: 9, Ran: 2, Changed: []runner.Change{file("i")}, FailedWays: []string{"image by docker"}},
 			"Collapsed 1 file into the workspace (run 7, sws 9).  jitos why i · jitos undo\nOne way failed first: jitos show 7\n"},
-		"a step failed": {runner.Outcome{Status: "failed", Run: 8, SWS: 10, Steps: 4, Ran: 1, Failed: "link", Reason: "exit 1"},
+		"a step failed": {runner.Outcome{Status: runner.FailedRun, Run: 8, SWS: 10, Steps: 4, Ran: 1, Failed: "link", Reason: "exit 1"},
 			"Nothing was changed (run 8, sws 10 discarded).  jitos output link · jitos show 8\n2 steps did not run.\nKeep it to look inside: jitos apply x --hold\n"},
-		"it is held": {runner.Outcome{Status: "held", Run: 8, SWS: 10, Changed: []runner.Change{file("a")}},
+		"a criterion failed": {runner.Outcome{Status: runner.FailedRun, Run: 8, SWS: 10, Steps: 2, Ran: 2, Failed: `success "small"`},
+			"Nothing was changed (run 8, sws 10 discarded).  jitos show 8\nKeep it to look inside: jitos apply x --hold\n"},
+		"it is held": {runner.Outcome{Status: runner.Held, Run: 8, SWS: 10, Changed: []runner.Change{file("a")}},
 			"Held as sws 10, the workspace is as it was: 1 file would change (run 8).\n  jitos sws diff 10 · jitos sws collapse 10 · jitos sws discard 10\n"},
-		"a conflict": {runner.Outcome{Status: "conflict", Run: 11, SWS: 11, Conflicts: []sws.Conflict{{Path: "gen.go",
+		"a conflict": {runner.Outcome{Status: runner.Conflicted, Run: 11, SWS: 11, Conflicts: []sws.Conflict{{Path: "gen.go",
 			Is:   sws.Fingerprint{Kind: sws.File, Size: 1200, Mtime: time.Date(2026, 1, 1, 14, 2, 11, 0, time.Local).UnixNano()},
 			Want: sws.Entry{Kind: sws.File, Size: 41}}}},
 			"Conflict: 1 file changed while it was being made  exit 3\n" +
@@ -132,7 +134,7 @@ func TestSummaryEndsWithWhatToDo(t *testing.T) {
 				"Your version is untouched; the run is held as sws 11.\n" +
 				"  jitos apply x                             run what is affected again on top of your version\n" +
 				"  jitos sws collapse 11 --keep=sws gen.go   take what the run made\n"},
-		"it is refused": {runner.Outcome{Status: "refused", Run: 4, Reason: "assume \"clean tree\" does not hold"},
+		"it is refused": {runner.Outcome{Status: runner.Refused, Run: 4, Reason: "assume \"clean tree\" does not hold"},
 			"Refused: assume \"clean tree\" does not hold\nNothing was changed (run 4).  jitos show 4\n"},
 	}
 	for name, tt := range tests {

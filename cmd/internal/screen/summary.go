@@ -18,9 +18,9 @@ func Summary(s Style, o *runner.Outcome, command, collapsed string) string {
 	show := fmt.Sprintf("jitos show %d", o.Run)
 
 	switch o.Status {
-	case "nothing":
+	case runner.Nothing:
 		say("Nothing to do: %s up to date (%s).", Count(o.Steps, "step"), millis(o.Wall))
-	case "done":
+	case runner.Done:
 		switch {
 		case collapsed != "":
 			say("%s", collapsed)
@@ -36,7 +36,7 @@ func Summary(s Style, o *runner.Outcome, command, collapsed string) string {
 		case n > 1:
 			say("%d ways failed first: %s", n, show)
 		}
-	case "held":
+	case runner.Held:
 		set := func(verb string) string { return fmt.Sprintf("jitos sws %s %d", verb, o.SWS) }
 		if o.Reason != "" {
 			say("%s", Clean(o.Reason))
@@ -44,23 +44,24 @@ func Summary(s Style, o *runner.Outcome, command, collapsed string) string {
 		say("Held as sws %d, the workspace is as it was: %s (run %d%s).", o.SWS,
 			Count(files(o.Changed), "file")+" would change", o.Run, counts(o))
 		say("%s", next(set("diff"), set("collapse"), set("discard")))
-	case "conflict":
+	case runner.Conflicted:
 		conflict(&b, s, o, command)
-	case "refused":
+	case runner.Refused:
 		say("%s %s", s.Red("Refused:"), Clean(o.Reason))
 		say("Nothing was changed (run %d).%s", o.Run, next(show))
-	case "interrupted":
+	case runner.Interrupted:
 		say("Interrupted: nothing was changed (run %d, sws %d discarded). What ended before is kept in the cache.", o.Run, o.SWS)
 	default:
-		if o.Failed == "" && o.Reason != "" && !strings.HasPrefix(o.Reason, "success ") {
+		step := o.Failed != "" && !strings.HasPrefix(o.Failed, "success ")
+		if o.Failed == "" && o.Reason != "" {
 			say("%s", Clean(o.Reason))
 		}
-		log := show
-		if o.Failed != "" {
-			log = "jitos output " + Quote(o.Failed) + " " + s.Dot() + " " + show
+		commands := []string{show}
+		if step {
+			commands = []string{"jitos output " + Quote(o.Failed), show}
 		}
-		say("Nothing was changed (run %d, sws %d discarded).%s", o.Run, o.SWS, next(log))
-		if n := o.Steps - o.Ran - o.Cached - o.UpToDate - 1; o.Failed != "" && n > 0 {
+		say("Nothing was changed (run %d, sws %d discarded).%s", o.Run, o.SWS, next(commands...))
+		if n := o.Steps - o.Ran - o.Cached - o.UpToDate - 1; step && n > 0 {
 			say("%s did not run.", Count(n, "step"))
 		}
 		say("Keep it to look inside: %s --hold", command)

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/flyingrobots/jitos/cmd/internal/app"
+	"github.com/flyingrobots/jitos/cmd/internal/screen"
+	"github.com/flyingrobots/jitos/runner"
+)
+
+// target is what to apply: `release`, `compile os=darwin`, or nothing for the default.
+type target struct {
+	Target string   `arg:"" optional:"" help:"A slap, a task, or a member of a family as page[\"a\"] (default: the default of the workflow)."`
+	Args   []string `arg:"" optional:"" name:"name=value" help:"Arguments of the target."`
+}
+
+func (t target) request() app.Request {
+	if strings.Contains(t.Target, "=") && !strings.HasSuffix(t.Target, "]") {
+		return app.Request{Args: append([]string{t.Target}, t.Args...)}
+	}
+	return app.Request{Target: t.Target, Args: t.Args}
+}
+
+// typed is the command as a person would type it again.
+func (t target) typed(verb string) string {
+	words := []string{"jitos", verb}
+	for _, w := range append([]string{t.Target}, t.Args...) {
+		if w != "" {
+			words = append(words, screen.Quote(w))
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+type applyCmd struct {
+	target    `embed:""`
+	Hold      bool `help:"Keep the result aside as a shadow working set, whatever the outcome."`
+	Preview   bool `help:"Run everything, let nothing in, and show the exact diff."`
+	KeepGoing bool `short:"k" help:"After a failure, finish what it does not touch."`
+	runFlags  `embed:""`
+}
+
+func (c *applyCmd) run(ctx context.Context, s *session) error {
+	request := c.request()
+	request.Hold, request.KeepGoing = c.Hold || c.Preview, c.KeepGoing
+	if o, ok := app.NothingToDo(s.options(c.runFlags), request); ok {
+		return s.end(ctx, o, c.typed("apply"), "")
+	}
+	w, err := s.open(c.runFlags)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	o, err := s.show(func(v shown) (*runner.Outcome, error) { return w.Apply(ctx, request, v.sink, v.live) })
+	if err != nil {
+		return err
+	}
+	if c.Preview && o.Status == runner.Held && !s.flags.JSON {
+		files, err := heldFiles(ctx, w, o.SWS)
+		if err != nil {
+			return err
+		}
+		if err := writeDiffs(s.out, s.style, files); err != nil {
+			return err
+		}
+	}
+	return s.end(ctx, o, c.typed("apply"), "")
+}
+
+// show shows a run while it goes on.
+func (s *session) show(work func(shown) (*runner.Outcome, error)) (*runner.Outcome, error) {
+	v := s.watch()
+	o, err := work(v)
+	if closed := v.done(); err == nil {
+		err = closed
+	}
+	return o, err
+}
+
+// end tells how a run ended. collapsed, if not empty, is said of a run that is done.
+func (s *session) end(ctx context.Context, o *runner.Outcome, typed, collapsed string) error {
+	code := outcomeCode(ctx, o)
+	var err error
+	if s.flags.JSON {
+		err = outcomeJSON(s, o, code)
+	} else {
+		_, err = s.out.WriteString(screen.Summary(s.style, o, typed, collapsed))
+	}
+	if err == nil && code != exitDone {
+		err = &toldError{code}
+	}
+	return err
+}
+
+// outcomeJSON writes the last line of a run: what its events come to.
+func outcomeJSON(s *session, o *runner.Outcome, code int) error {
+	var conflicts []string
+	for _, c := range o.Conflicts {
+		conflicts = append(conflicts, c.Path)
+	}
+	return screen.JSON(s.out, struct {
+		Kind                           string
+		Status                         runner.Status
+		Exit, Run, SWS                 int
+		Target, Reason, Failed         string
+		Steps, Ran, Cached, UpToDate   int
+		Changed                        []runner.Change
+		Conflicts, Warnings, FailedWay []string
+		Wall                           int64
+	}{
+		"OUTCOME", o.Status, code, o.Run, o.SWS, o.Target, o.Reason, o.Failed, o.Steps, o.Ran, o.Cached, o.UpToDate,
+		o.Changed, conflicts, o.Warnings, o.FailedWays, int64(o.Wall),
+	})
+}
+
+type undoCmd struct {
+	Run      int `arg:"" optional:"" help:"The run to undo (default: the last one that changed files)."`
+	runFlags `embed:""`
+}
+
+func (c *undoCmd) run(ctx context.Context, s *session) error {
+	w, err := s.open(c.runFlags)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	of := c.Run
+	o, err := s.show(func(v shown) (*runner.Outcome, error) {
+		return w.Undo(ctx, c.Run, func(e runner.Event) {
+			if d, ok := e.Data.(*runner.Collapse); ok && d.Of != 0 {
+				of = d.Of
+			}
+			v.sink(e)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return s.end(ctx, o, "jitos undo", fmt.Sprintf("Put back %s as before run %d (run %d). Undo again to redo.",
+		screen.Count(screen.Files(o.Changed), "file"), of, o.Run))
+}
+
+type cleanCmd struct {
+	Targets  []string `arg:"" optional:"" name:"target" help:"Tasks whose outputs go (default: all outputs)."`
+	runFlags `embed:""`
+}
+
+func (c *cleanCmd) run(ctx context.Context, s *session) error {
+	w, err := s.open(c.runFlags)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	o, err := s.show(func(v shown) (*runner.Outcome, error) { return w.Clean(ctx, c.Targets, v.sink) })
+	if err != nil {
+		return err
+	}
+	if o.Status == runner.Nothing && !s.flags.JSON {
+		return s.say("Nothing to clean: no output is there.")
+	}
+	return s.end(ctx, o, "jitos clean", fmt.Sprintf("Removed %s (run %d).  %s",
+		screen.Count(screen.Files(o.Changed), "file"), o.Run, s.hints("jitos undo")))
+}
+
+type tryCmd struct {
+	Yes       bool     `xor:"answer" help:"Keep what it changed, without asking."`
+	No        bool     `xor:"answer" help:"Drop what it changed."`
+	Hold      bool     `xor:"answer" help:"Leave what it changed aside."`
+	NoNetwork bool     `help:"Run it without the network."`
+	CleanEnv  bool     `help:"Run it without this shell's environment."`
+	Overlay   string   `enum:"auto,overlay,copy" default:"auto" placeholder:"HOW" group:"run" help:"How it is kept apart: auto, overlay or copy."`
+	Command   []string `arg:"" passthrough:"" help:"The command with its arguments, best after --."`
+}
+
+func (c *tryCmd) run(ctx context.Context, s *session) error {
+	argv := c.Command
+	if len(argv) > 0 && argv[0] == "--" {
+		argv = argv[1:]
+	}
+	if len(argv) == 0 {
+		return &usageError{err: fmt.Errorf("there is no command to try"), help: "jitos try -- COMMAND"}
+	}
+	o := s.options(runFlags{Overlay: c.Overlay})
+	w, err := app.Open(o)
+	if is[*app.NoWorkflowError](err) {
+		o.Here = true
+		w, err = app.Open(o)
+	}
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	s.sources = w.Source
+	out, err := s.show(func(v shown) (*runner.Outcome, error) {
+		return w.Try(ctx, argv, app.TryOptions{Network: !c.NoNetwork, CleanEnv: c.CleanEnv}, v.sink, v.live)
+	})
+	if err != nil {
+		return err
+	}
+	if out.Status != runner.Held {
+		return s.end(ctx, out, "jitos try -- "+quoted(argv), "")
+	}
+	files, err := heldFiles(ctx, w, out.SWS)
+	if err != nil {
+		return err
+	}
+	if err := c.decide(ctx, s, w, out, files); err != nil {
+		return err
+	}
+	if out.Failed != "" {
+		return &toldError{exitFailed}
+	}
+	return nil
+}
+
+func quoted(words []string) string {
+	var out []string
+	for _, w := range words {
+		out = append(out, screen.Quote(w))
+	}
+	return strings.Join(out, " ")
+}
+
+// decide shows what a tried command changed and does what the flags, or the person, say.
+func (c *tryCmd) decide(ctx context.Context, s *session, w *app.Workspace, out *runner.Outcome, files []screen.File) error {
+	if s.flags.JSON {
+		if err := outcomeJSON(s, out, exitDone); err != nil {
+			return err
+		}
+	} else if err := screen.Changes(s.out, s.style, files); err != nil {
+		return err
+	}
+	answer := c.answer()
+	if len(files) == 0 {
+		answer = cmp.Or(answer, "n")
+	}
+	for {
+		if answer == "" {
+			answer = s.ask("Keep? [y]es  [n]o  [d]iff  [h]old: ")
+		}
+		switch answer {
+		case "y":
+			o, err := s.show(func(v shown) (*runner.Outcome, error) {
+				return w.SetCollapse(ctx, out.SWS, "", nil, false, v.sink)
+			})
+			if err != nil {
+				return err
+			}
+			return s.end(ctx, o, fmt.Sprintf("jitos sws collapse %d", out.SWS), "")
+		case "n":
+			if err := w.SetDiscard(ctx, out.SWS); err != nil {
+				return err
+			}
+			if s.flags.JSON {
+				return nil
+			}
+			if len(files) == 0 {
+				return s.say("It changed nothing.")
+			}
+			return s.say("Dropped: the workspace is as it was.")
+		case "d":
+			if err := s.pageDiffs(files); err != nil {
+				return err
+			}
+		case "h":
+			if s.flags.JSON {
+				return nil
+			}
+			set := func(verb string) string { return fmt.Sprintf("jitos sws %s %d", verb, out.SWS) }
+			return s.say("Held as sws %d, the workspace is as it was.  %s", out.SWS, s.hints(set("diff"), set("collapse"), set("discard")))
+		}
+		answer = ""
+	}
+}
+
+func (c *tryCmd) answer() string {
+	switch {
+	case c.Yes:
+		return "y"
+	case c.No:
+		return "n"
+	case c.Hold:
+		return "h"
+	}
+	return ""
+}

@@ -1,0 +1,65 @@
+package main
+
+// What --help says below the first line of a command. Indented lines are examples.
+
+func (*planCmd) Help() string {
+	return `Each step says why it will run or not. Nothing is run and nothing is written.
+
+  jitos plan                      the default of the workflow
+  jitos plan image tag=v3         a task with an argument`
+}
+
+func (*applyCmd) Help() string {
+	return `Steps run aside and see the workspace and what earlier steps made. When all of them, and the success criteria, hold, their files enter the workspace at once; else nothing does. What is up to date does not run.
+
+  jitos apply                     the default of the workflow
+  jitos apply compile os=darwin   a task with an argument
+  jitos apply 'page["a"]'         one member of a family
+  jitos apply release --preview   the exact diff, to be let in later
+
+It exits with 1 if a step or a criterion failed, 3 if a file was changed meanwhile, 4 if it was refused.`
+}
+
+func (*undoCmd) Help() string {
+	return `An undo is a run of its own, so it can be undone. A file that was changed since is a conflict, and nothing is touched.
+
+  jitos undo                      the last run that changed files
+  jitos undo 12                   run 12`
+}
+
+func (*tryCmd) Help() string {
+	return `No workflow is needed. The command has the network and the environment of this shell; what it writes stays aside until you keep it. Without a terminal to ask on it is held.
+
+  jitos try -- npm install left-pad
+  jitos try --no -- make install  only show what it would change`
+}
+
+func (*whyCmd) Help() string {
+	return `For example:
+
+  jitos why bin/server            which step wrote it, in which run, from what
+  jitos why compile               why the step ran
+  jitos why 'fact::deployed'      who asserted it`
+}
+
+func (*outputCmd) Help() string {
+	return `For example:
+
+  jitos output                    of the last step that failed, else ran
+  jitos output link --run 7       of a step in a run`
+}
+
+func (*swsCollapseCmd) Help() string {
+	return `The bytes that were held are let in as they are. If a file was changed in the workspace since, nothing is touched and --keep decides:
+
+  jitos sws collapse 11 --keep=sws internal/api/gen.go
+  jitos sws collapse 11 --keep=workspace`
+}
+
+func (*fmtCmd) Help() string {
+	return `For example:
+
+  jitos fmt                       all workflow files of the workspace
+  jitos fmt --check               for CI
+  jitos fmt - < x.jitos.hcl       for editors`
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/flyingrobots/jitos/cmd/internal/app"
+	"github.com/flyingrobots/jitos/cmd/internal/screen"
+	"github.com/flyingrobots/jitos/runner"
+)
+
+type swsCmd struct {
+	List     swsListCmd     `cmd:"" default:"1" help:"List the sets that are active or held."`
+	Show     swsShowCmd     `cmd:"" help:"Show what a set would change."`
+	Diff     swsDiffCmd     `cmd:"" help:"Show the exact difference."`
+	Collapse swsCollapseCmd `cmd:"" help:"Let a set into the workspace, byte for byte; nothing runs again."`
+	Discard  swsDiscardCmd  `cmd:"" help:"Drop a set."`
+}
+
+// set is the number that a command is about.
+type set struct {
+	ID int `arg:"" help:"The number of the set."`
+}
+
+type swsListCmd struct{}
+
+func (c *swsListCmd) run(ctx context.Context, s *session) error {
+	w, err := s.openAny()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	sets, err := w.Sets(ctx)
+	if err != nil {
+		return err
+	}
+	if s.flags.JSON {
+		return each(s, sets)
+	}
+	if len(sets) == 0 {
+		return s.say("No set is held.  %s", s.hints("jitos apply --hold"))
+	}
+	var rows []row
+	for _, set := range sets {
+		rows = append(rows, setRow(set))
+	}
+	var b strings.Builder
+	writeRows(&b, rows, columnWidths(rows))
+	_, err = s.out.WriteString(b.String())
+	return err
+}
+
+func setRow(set app.Set) row {
+	return row{strconv.Itoa(set.ID), set.State, screen.When(set.At, time.Now()), "run " + strconv.Itoa(set.Run),
+		screen.Clean(set.Target), screen.Count(set.Changes, "file"), screen.Clean(set.Reason)}
+}
+
+// openAny opens the workspace, or this directory where there is none: what was tried without a workflow is held too.
+func (s *session) openAny() (*app.Workspace, error) {
+	w, err := s.open(runFlags{})
+	if is[*app.NoWorkflowError](err) {
+		o := s.options(runFlags{})
+		o.Here = true
+		return app.Open(o)
+	}
+	return w, err
+}
+
+type swsShowCmd struct {
+	set `embed:""`
+}
+
+func (c *swsShowCmd) run(ctx context.Context, s *session) error {
+	w, err := s.openAny()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	sets, err := w.Sets(ctx)
+	if err != nil {
+		return err
+	}
+	files, err := heldFiles(ctx, w, c.ID)
+	if err != nil {
+		return err
+	}
+	for _, set := range sets {
+		if set.ID != c.ID {
+			continue
+		}
+		if s.flags.JSON {
+			if err := screen.JSON(s.out, set); err != nil {
+				return err
+			}
+			break
+		}
+		var b strings.Builder
+		writeRows(&b, []row{setRow(set)}, make([]int, 8))
+		if _, err := s.out.WriteString(strings.TrimPrefix(b.String(), "  ")); err != nil {
+			return err
+		}
+	}
+	if s.flags.JSON {
+		return each(s, files)
+	}
+	return s.page(func(out io.Writer) error { return screen.Changes(out, s.style, files) })
+}
+
+type swsDiffCmd struct {
+	set   `embed:""`
+	Paths []string `arg:"" optional:"" name:"path" help:"Only these files, or what is below these directories."`
+}
+
+func (c *swsDiffCmd) run(ctx context.Context, s *session) error {
+	w, err := s.openAny()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	files, err := heldFiles(ctx, w, c.ID)
+	if err != nil {
+		return err
+	}
+	if files, err = screen.Under(files, c.Paths); err != nil {
+		return err
+	}
+	if s.flags.JSON {
+		return each(s, files)
+	}
+	return s.pageDiffs(files)
+}
+
+func (s *session) pageDiffs(files []screen.File) error {
+	return s.page(func(out io.Writer) error { return writeDiffs(out, s.style, files) })
+}
+
+func writeDiffs(out io.Writer, style screen.Style, files []screen.File) error {
+	for _, f := range files {
+		if err := screen.Diff(out, style, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// heldFiles are the files of a set with both their sides.
+func heldFiles(ctx context.Context, w *app.Workspace, id int) ([]screen.File, error) {
+	diffs, err := w.SetDiff(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var files []screen.File
+	for _, d := range diffs {
+		files = append(files, screen.File(d))
+	}
+	return files, nil
+}
+
+type swsCollapseCmd struct {
+	set    `embed:""`
+	Keep   string   `enum:"workspace,sws," default:"" placeholder:"WHICH" help:"Where both changed, keep what is in the workspace, or what is in the sws."`
+	DryRun bool     `help:"Say whether it would be let in, and change nothing."`
+	Paths  []string `arg:"" optional:"" name:"path" help:"The files that --keep decides about (default: all)."`
+}
+
+func (c *swsCollapseCmd) run(ctx context.Context, s *session) error {
+	if len(c.Paths) > 0 && c.Keep == "" {
+		return &usageError{err: fmt.Errorf("paths say which files --keep decides about, and --keep is missing"), help: "jitos sws collapse --help"}
+	}
+	w, err := s.openAny()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	o, err := s.show(func(v shown) (*runner.Outcome, error) {
+		return w.SetCollapse(ctx, c.ID, c.Keep, c.Paths, c.DryRun, v.sink)
+	})
+	if err != nil {
+		return err
+	}
+	done := ""
+	if c.DryRun {
+		done = fmt.Sprintf("It would be let in: %s.  %s", screen.Count(screen.Files(o.Changed), "file"),
+			s.hints(fmt.Sprintf("jitos sws collapse %d", c.ID)))
+	}
+	return s.end(ctx, o, fmt.Sprintf("jitos sws collapse %d", c.ID), done)
+}
+
+type swsDiscardCmd struct {
+	set `embed:""`
+}
+
+func (c *swsDiscardCmd) run(ctx context.Context, s *session) error {
+	w, err := s.openAny()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := w.SetDiscard(ctx, c.ID); err != nil || s.flags.JSON {
+		return err
+	}
+	return s.say("Discarded sws %d: the workspace is as it was.", c.ID)
+}
+
+// ask asks a person for one letter. Where there is none to ask, or they go away, the answer is to hold.
+func (s *session) ask(question string) string {
+	if !term.IsTerminal(int(s.stdin.Fd())) || !term.IsTerminal(int(s.out.Fd())) {
+		s.note("There is no terminal to ask on, so it is held. Decide with --yes, --no or --hold.")
+		return "h"
+	}
+	if s.answers == nil {
+		s.answers = bufio.NewReader(s.stdin)
+	}
+	fmt.Fprint(s.out, question)
+	line, err := s.answers.ReadString('\n')
+	if err != nil {
+		fmt.Fprintln(s.out)
+		return "h"
+	}
+	line = strings.ToLower(strings.TrimSpace(line))
+	return line[:min(1, len(line))]
+}
