@@ -17,6 +17,13 @@ type Program struct {
 	byRel  map[relKey]int32
 	consts []Value
 	byVal  map[Value]int32
+	funcs  []function
+}
+
+// function is a compiled Func.
+type function struct {
+	Func
+	regs []term
 }
 
 // maxVars is how many variables a task and a method may have together: a set of them is a word.
@@ -35,7 +42,7 @@ type relation struct {
 // fluent says that the search has to watch the relation: it changes, and somebody cares.
 func (r *relation) fluent() bool { return r.read && r.written }
 
-// term is a register, or, when negative, ^index into the constants.
+// term is a register; from maxVars on, maxVars + index into the functions; when negative, ^index into the constants.
 type term int32
 
 type atom struct {
@@ -288,6 +295,9 @@ func (c scope) check(cost float64) error {
 }
 
 func (c scope) term(t Term) (term, error) {
+	if t.Func != nil {
+		return 0, c.errorf("%q is computed where only a constant or a variable can stand", t.Func.Text)
+	}
 	if t.Var == "" {
 		i, ok := c.p.byVal[t.Const]
 		if !ok {
@@ -302,6 +312,23 @@ func (c scope) term(t Term) (term, error) {
 		return 0, c.errorf("unknown variable %q", t.Var)
 	}
 	return term(i), nil
+}
+
+// argument is a term that may be computed.
+func (c scope) argument(t Term) (term, error) {
+	if t.Func == nil {
+		return c.term(t)
+	}
+	f := function{Func: *t.Func}
+	for _, v := range f.Vars {
+		r, err := c.term(V(v))
+		if err != nil {
+			return 0, err
+		}
+		f.regs = append(f.regs, r)
+	}
+	c.p.funcs = append(c.p.funcs, f)
+	return maxVars + term(len(c.p.funcs)-1), nil
 }
 
 func (c scope) terms(ts []Term) (out []term, vars uint64, err error) {
@@ -346,9 +373,12 @@ func (c scope) subs(in []Sub) ([]sub, error) {
 		if n := len(c.p.tasks[t].params); n != len(s.Args) {
 			return nil, c.errorf("task %q takes %d arguments, not %d", s.Task, n, len(s.Args))
 		}
-		args, _, err := c.terms(s.Args)
-		if err != nil {
-			return nil, err
+		args := make([]term, len(s.Args))
+		for j, a := range s.Args {
+			var err error
+			if args[j], err = c.argument(a); err != nil {
+				return nil, err
+			}
 		}
 		out[i] = sub{s.Name, t, args}
 	}

@@ -21,6 +21,7 @@ type deorder struct {
 	goals  []int32
 	first  []int32   // by node: the first of its own steps, or -1
 	before [][]int32 // by node: the steps that its method orders before it
+	makers [][]int32 // by node: the steps that made its method's condition hold
 	edges  []edge
 }
 
@@ -167,7 +168,7 @@ func (d *deorder) lay() {
 	d.kids = make([]int32, total)
 	d.goals = make([]int32, len(d.s.root.subs))
 	d.first = make([]int32, len(d.c.Tree))
-	d.before = make([][]int32, len(d.c.Tree))
+	d.before, d.makers = make([][]int32, len(d.c.Tree)), make([][]int32, len(d.c.Tree))
 	for i := range d.c.Tree {
 		d.first[i] = -1
 		if n := d.s.frames[i].pick; n.shared < 0 {
@@ -337,6 +338,7 @@ func (d *deorder) produce(writer int32, e event) {
 		return
 	}
 	node := ^e.id
+	d.makers[node] = append(d.makers[node], writer)
 	if d.own(node) {
 		d.link(from, d.sources(nil, node), rankFact, e.atom)
 		return
@@ -359,6 +361,8 @@ func (d *deorder) threat(reader int32, e event) {
 		d.link([]int32{d.first[node]}, to, rankThreat, e.atom)
 		return
 	}
+	// The moment at which the method was applied: after what is ordered before it and what allowed it.
+	d.link(d.makers[node], to, rankThreat, e.atom)
 	for at := int(node); at >= 0; at = d.c.Tree[at].Parent {
 		if b := d.before[at]; len(b) > 0 {
 			d.link(b, to, rankThreat, e.atom)

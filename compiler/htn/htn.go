@@ -30,11 +30,20 @@ import (
 // Value is a constant: its canonical CBOR bytes. Constants are equal when the strings are.
 type Value string
 
-// Term is a variable (Var is its name) or, when Var is empty, a constant. Variables are the parameters of the task and
-// the free variables of the method that the term stands in.
+// Term is a variable (Var is its name), computed from variables (Func) or, when both are empty, a constant. Variables are
+// the parameters of the task and the free variables of the method that the term stands in.
 type Term struct {
 	Var   string
 	Const Value
+	Func  *Func
+}
+
+// Func computes an argument of a [Sub]; conditions and effects have none.
+type Func struct {
+	Vars []string
+	Text string // as written
+	// Eval must be a pure function. It is called with the values of Vars, in that order; an error ends the search.
+	Eval func(vals []Value) (Value, error)
 }
 
 // V is the variable term name.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/flyingrobots/jitos/compiler/htn"
 	"github.com/flyingrobots/jitos/warp"
+	"github.com/flyingrobots/jitos/warp/cbor"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -162,11 +163,23 @@ func linearise(t *rapid.T, c htn.Candidate) (order []int) {
 	return order
 }
 
-// wellFormed says what is wrong with the decomposition tree for this order of its steps.
-func wellFormed(d htn.Domain, c htn.Candidate, order []int) error {
+// valid says what is wrong with the decomposition tree for this order of its steps: every step and need must be where
+// it belongs, and every method's condition must hold at some moment after all that is ordered before the method and not
+// after its first step (or, if it has none, before all that is ordered after it).
+func valid(g warp.Graph, d htn.Domain, c htn.Candidate, order []int) error {
+	states := []map[string]bool{state(g)}
+	rules := operators(d)
 	at := make([]int, len(order))
 	for pos, i := range order {
 		at[i] = pos
+		w, _, err := rules[c.Steps[i].Task].Instantiate(c.Steps[i].Binding())
+		if err != nil {
+			return err
+		}
+		if g, err = g.Apply(w); err != nil {
+			return err
+		}
+		states = append(states, state(g))
 	}
 	tasks := map[string]htn.Task{}
 	for _, t := range d.Tasks {
@@ -179,10 +192,10 @@ func wellFormed(d htn.Domain, c htn.Candidate, order []int) error {
 		if n.Step >= 0 {
 			leaves[i] = append(leaves[i], at[n.Step])
 		}
+		if n.Parent >= i {
+			return fmt.Errorf("node %d is before its parent", i)
+		}
 		if n.Parent >= 0 {
-			if n.Parent >= i {
-				return fmt.Errorf("node %d is before its parent", i)
-			}
 			kids[n.Parent] = append(kids[n.Parent], i)
 			leaves[n.Parent] = append(leaves[n.Parent], leaves[i]...)
 		}
@@ -190,7 +203,11 @@ func wellFormed(d htn.Domain, c htn.Candidate, order []int) error {
 	before := func(a, b int) bool {
 		return len(leaves[a]) == 0 || len(leaves[b]) == 0 || slices.Max(leaves[a]) < slices.Min(leaves[b])
 	}
+	lo, hi := make([]int, len(c.Tree)), make([]int, len(c.Tree)) // when a method may be applied: in states[lo..hi]
 	for i, n := range c.Tree {
+		if n.Parent < 0 {
+			hi[i] = len(order)
+		}
 		t := tasks[n.Task]
 		if len(n.Needs) != len(t.Needs) {
 			return fmt.Errorf("node %d has %d needs", i, len(n.Needs))
@@ -204,21 +221,71 @@ func wellFormed(d htn.Domain, c htn.Candidate, order []int) error {
 			if m.Name != n.Method {
 				continue
 			}
+			first := hi[i]
+			if len(leaves[i]) > 0 {
+				first = slices.Min(leaves[i])
+			}
+			env := map[string]string{"x": plain(n.Args[0])}
+			for _, b := range n.Bind {
+				env[b.Var] = plain(b.Value)
+			}
+			if !slices.ContainsFunc(states[min(lo[i], first):first+1], func(s map[string]bool) bool { return holds(s, m.When, env) }) {
+				return fmt.Errorf("node %d: the condition of %s does not hold in states %d to %d", i, m.Name, lo[i], first)
+			}
 			named := map[string]int{}
 			for _, k := range kids[i] {
 				named[c.Tree[k].Sub] = k
+				lo[k], hi[k] = lo[i], hi[i]
 			}
 			if len(named) != len(m.Steps) {
 				return fmt.Errorf("node %d has %d steps", i, len(named))
 			}
+			after := make([][]bool, len(m.Steps)) // after[i][j]: j comes after i
+			for j := range after {
+				after[j] = make([]bool, len(m.Steps))
+			}
 			for _, o := range m.Order {
-				if !before(named[m.Steps[o[0]].Name], named[m.Steps[o[1]].Name]) {
-					return fmt.Errorf("node %d: %v is not kept", i, o)
+				after[o[0]][o[1]] = true
+			}
+			for k := range after {
+				for x := range after {
+					for y := range after {
+						after[x][y] = after[x][y] || after[x][k] && after[k][y]
+					}
+				}
+			}
+			for x := range after {
+				for y := range after {
+					if a, b := named[m.Steps[x].Name], named[m.Steps[y].Name]; after[x][y] {
+						if !before(a, b) {
+							return fmt.Errorf("node %d: %d is not after %d", i, y, x)
+						}
+						if len(leaves[a]) > 0 {
+							lo[b] = max(lo[b], slices.Max(leaves[a])+1)
+						}
+						if len(leaves[b]) > 0 {
+							hi[a] = min(hi[a], slices.Min(leaves[b]))
+						}
+					}
 				}
 			}
 		}
 	}
 	return nil
+}
+
+func plain(v htn.Value) string { return strings.Trim(v.String(), `"`) }
+
+func state(g warp.Graph) map[string]bool {
+	out := map[string]bool{}
+	for _, n := range g.Nodes("fact") {
+		x, err := cbor.Decode(n.Data)
+		if err != nil {
+			panic(err)
+		}
+		out[strings.Trim(fmt.Sprint(x), "[]")] = true
+	}
+	return out
 }
 
 func TestEveryOrderThatKeepsTheEdgesReachesTheSameFacts(t *testing.T) {
@@ -247,7 +314,7 @@ func TestEveryOrderThatKeepsTheEdgesReachesTheSameFacts(t *testing.T) {
 				end, err := execute(prob.Facts, g.domain, c, order)
 				require.NoError(rt, err, "order %v", order)
 				require.Equal(rt, want.Digest(), end.Digest(), "order %v", order)
-				require.NoError(rt, wellFormed(g.domain, c, order), "order %v", order)
+				require.NoError(rt, valid(prob.Facts, g.domain, c, order), "order %v", order)
 			}
 		}
 	})

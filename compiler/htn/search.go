@@ -109,10 +109,16 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 			return nil, c.errorf("task %q takes %d arguments, not %d", g.Task, n, len(g.Args))
 		}
 		for _, a := range g.Args {
-			if a.Var != "" {
+			if a.Var != "" || a.Func != nil {
 				return nil, c.errorf("argument %q of goal %q is no constant", a.Var, g.Task)
 			}
 			extra = append(extra, a.Const)
+		}
+	}
+	for _, e := range prob.Exclude { // values that are only computed again during the search
+		extra = append(extra, e.Args...)
+		for _, b := range e.Bind {
+			extra = append(extra, b.Value)
 		}
 	}
 	w, err := newWorld(p, prob.Facts, extra)
@@ -233,6 +239,9 @@ func (s *search) nextPlan(ctx context.Context) (bool, error) {
 			return false, &LimitError{Limit: "time", Nodes: s.nodes, Depth: len(s.frames), Err: context.Cause(ctx)}
 		}
 		after, ok, err := s.step()
+		if err == nil {
+			err = s.w.err
+		}
 		switch {
 		case err != nil:
 			return false, err

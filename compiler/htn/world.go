@@ -12,7 +12,10 @@ import (
 // what is still to do, is immutable: see network.go.)
 type world struct {
 	p      *Program
-	values []Value // sorted: comparing numbers compares values
+	values []Value // those known at the start are sorted: comparing their numbers compares them
+	sorted int     // how many these are; the others were computed since
+	later  map[Value]int32
+	err    error // of the first function that failed: it ends the search
 	consts []int32 // number of the program's constants
 	atoms  tuples  // relation, arguments; true ones are in bits
 	bits   []uint64
@@ -69,6 +72,7 @@ func newWorld(p *Program, facts warp.Graph, extra []Value) (*world, error) {
 	}
 	slices.Sort(all)
 	w.values = slices.Compact(all)
+	w.sorted, w.later = len(w.values), map[Value]int32{}
 	w.consts = make([]int32, len(p.consts))
 	for i, v := range p.consts {
 		w.consts[i] = w.number(v)
@@ -85,17 +89,39 @@ func newWorld(p *Program, facts warp.Graph, extra []Value) (*world, error) {
 	return w, nil
 }
 
-// number returns the number of a value that the world was made with.
+// number returns the number of a value. One that the world was not made with gets the next.
 func (w *world) number(v Value) int32 {
-	i, _ := slices.BinarySearch(w.values, v)
-	return int32(i)
+	if i, ok := slices.BinarySearch(w.values[:w.sorted], v); ok {
+		return int32(i)
+	}
+	i, ok := w.later[v]
+	if !ok {
+		i = int32(len(w.values))
+		w.values, w.later[v] = append(w.values, v), i
+	}
+	return i
 }
 
 func (w *world) value(t term, regs []int32) int32 {
-	if t < 0 {
+	switch {
+	case t < 0:
 		return w.consts[^t]
+	case t >= maxVars:
+		return w.compute(&w.p.funcs[t-maxVars], regs)
 	}
 	return regs[t]
+}
+
+func (w *world) compute(f *function, regs []int32) int32 {
+	vals := make([]Value, len(f.regs))
+	for i, r := range f.regs {
+		vals[i] = w.values[regs[r]]
+	}
+	v, err := f.Eval(vals)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return w.number(v)
 }
 
 // ground appends the terms' values to dst.
