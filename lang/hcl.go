@@ -23,8 +23,9 @@ func RangeOf(r hcl.Range) diag.Range {
 func pos(p hcl.Pos) diag.Pos { return diag.Pos{Line: p.Line, Column: p.Column, Byte: p.Byte} }
 
 // FromHCL converts what hcl says when it evaluates or converts an expression. Codes come from what went wrong; fallback
-// is for all that has none of its own. Values that are involved are added to the detail, except those that are marked:
-// a mark may stand for a secret. The order of hcl's own suggestions is random, so they are made again.
+// is for all that has none of its own. Values that are involved are added to the detail. Where one of them is marked, hcl's
+// own detail, which may quote it, is left out: a mark may stand for a secret. The order of hcl's suggestions is random,
+// so they are made again.
 func FromHCL(ds hcl.Diagnostics, fallback string) diag.List {
 	var out diag.List
 	for _, d := range ds {
@@ -55,9 +56,11 @@ func FromHCL(ds hcl.Diagnostics, fallback string) diag.List {
 		case d.Summary == "Invalid character encoding":
 			n.Code = CodeEncoding
 		}
-		if values := involved(d); len(values) > 0 {
-			n.Detail = strings.TrimSpace(n.Detail + "\n" + strings.Join(values, "\n"))
+		values, marked := involved(d)
+		if marked {
+			n.Detail = "The reason is not shown: it may contain a secret."
 		}
+		n.Detail = strings.TrimSpace(n.Detail + "\n" + strings.Join(values, "\n"))
 		out = append(out, n)
 	}
 	return out
@@ -83,21 +86,20 @@ func unknownFunctionDiagnostic(name string, at diag.Range, there []string) diag.
 }
 
 // involved is a line for each value that the failed expression refers to, in the order written: `param.os is "plan9"`.
-func involved(d *hcl.Diagnostic) []string {
+// marked says that there are others, which are not to be shown.
+func involved(d *hcl.Diagnostic) (lines []string, marked bool) {
 	if d.Expression == nil || d.EvalContext == nil {
-		return nil
+		return nil, false
 	}
-	var out []string
 	for _, t := range d.Expression.Variables() {
 		v, ds := t.TraverseAbs(d.EvalContext)
-		if ds.HasErrors() || v.ContainsMarked() {
-			continue
-		}
-		if line := traversalString(t) + " is " + describe(v); !slices.Contains(out, line) && len(out) < 5 {
-			out = append(out, line)
+		if v.ContainsMarked() {
+			marked = true
+		} else if line := traversalString(t) + " is " + describe(v); !ds.HasErrors() && !slices.Contains(lines, line) && len(lines) < 5 {
+			lines = append(lines, line)
 		}
 	}
-	return out
+	return lines, marked
 }
 
 // describe shows a value without marks, briefly: short scalars in full, all else by its type.
