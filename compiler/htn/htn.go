@@ -11,8 +11,9 @@
 //
 // A plan is a sequence of primitive tasks, built from the front: the search takes a task that nothing unfinished is ordered before,
 // applies its rule or replaces it by the steps of one of its methods, whose condition must hold in the facts at that
-// moment. Methods are tried in written order, the bindings of free variables by ascending value. Needs are achieved where they are first asked for and
-// once per plan.
+// moment. Of several tasks that could come next it first takes the one that has just become possible, else the one
+// written first; methods in written order; bindings of free variables by ascending value. Needs are achieved where they
+// are first asked for, in written order and once per plan.
 //
 // # Caveats
 //
@@ -172,7 +173,7 @@ type Bound struct {
 // Candidate is one way to reach the goal.
 type Candidate struct {
 	Steps []Step // in an order in which they can be executed one after the other
-	Tree  []Node // parents and needed nodes' parents before their children; roots have Parent -1
+	Tree  []Node // parents before children, needs before who needs them; roots have Parent -1
 	Cost  float64
 }
 
@@ -186,7 +187,7 @@ type Node struct {
 	Bind   []Bound // of the method's Vars, in their order
 	Step   int     // primitive: index in Steps; else -1
 	Shared bool    // achieved because needed
-	Needs  []int   // shared nodes that it needs
+	Needs  []int   // nodes of what its task needs, in the order of Task.Needs
 }
 
 // Step is an application of a primitive task's rule.

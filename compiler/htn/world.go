@@ -15,7 +15,7 @@ type world struct {
 	values []Value // those known at the start are sorted: comparing their numbers compares them
 	sorted int     // how many these are; the others were computed since
 	later  map[Value]int32
-	err    error // of the first function that failed: it ends the search
+	err    error   // of the first function that failed: it ends the search
 	consts []int32 // number of the program's constants
 	atoms  tuples  // relation, arguments; true ones are in bits
 	bits   []uint64
