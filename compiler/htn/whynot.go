@@ -14,7 +14,6 @@ import (
 const (
 	reasonLoop  = "leads back to a situation that it came from"
 	reasonCycle = "waits for a need that waits for it"
-	reasonEmpty = "there is nothing that could be tried"
 )
 
 // refusal is a [Refusal] in the making. It is shared between all moments at which the same thing failed.
@@ -148,9 +147,9 @@ func (s *search) condition(o *objection, vars []string) string {
 		}
 		switch l.kind {
 		case litFact:
-			text = s.p.rels[l.atom.rel].name + "(" + strings.Join(args, ", ") + ")"
+			text = call(s.p.rels[l.atom.rel].name, args)
 		case litNotFact:
-			text = "!" + s.p.rels[l.atom.rel].name + "(" + strings.Join(args, ", ") + ")"
+			text = "!" + call(s.p.rels[l.atom.rel].name, args)
 		case litEqual:
 			text = strings.Join(args, " == ")
 		case litNotEqual:
@@ -206,14 +205,18 @@ func show(x any) string {
 
 // Call shows a ground task as people write it: name(arg, …).
 func Call(task string, args []Value) string {
-	if len(args) == 0 {
-		return task
-	}
 	parts := make([]string, len(args))
 	for i, a := range args {
 		parts[i] = a.String()
 	}
-	return task + "(" + strings.Join(parts, ", ") + ")"
+	return call(task, parts)
+}
+
+func call(name string, args []string) string {
+	if len(args) == 0 {
+		return name
+	}
+	return name + "(" + strings.Join(args, ", ") + ")"
 }
 
 // Error shows the tree, at most maxLines of it; what has been shown before is only named.
@@ -232,7 +235,7 @@ func (e *NoPlanError) Error() string {
 			who := indent
 			if o.Method != "" {
 				who += "method " + o.Method
-				if len(o.Bind) > len(r.Args) {
+				if o.Cond == "" && len(o.Bind) > len(r.Args) {
 					for _, b := range o.Bind[len(r.Args):] {
 						who += " " + b.Var + "=" + b.Value.String()
 					}
