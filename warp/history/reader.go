@@ -25,12 +25,12 @@ var errNoSegment = errors.New("no segment")
 
 // tail opens the last segment and moves to its end. tail says why the end is not that of the file.
 func (r *Reader) tail() (s *scanner, tail error, err error) {
-	list, err := segments(r.fs, r.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	h, haveHead, err := readHead(r.fs, r.dir) // first: what it speaks of must be there when we look
+	if err != nil {
 		return nil, nil, err
 	}
-	h, haveHead, err := readHead(r.fs, r.dir)
-	if err != nil {
+	list, err := segments(r.fs, r.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
 	for i := len(list) - 1; ; i-- {
@@ -96,7 +96,7 @@ func (s *scanner) settle(r *Reader, end error) (more bool, err error) {
 	if s.size, err = s.f.Size(); err != nil {
 		return false, err
 	}
-	if rec, err := s.record(); err == nil && checkRecord(rec) == nil && string(rec[12:recordHeader]) == string(s.chain[:]) {
+	if rec, err := s.record(); err == nil && checkRecord(rec) == nil && (s.skipping || string(rec[12:recordHeader]) == string(s.chain[:])) {
 		return true, nil
 	}
 	if lost {
@@ -144,6 +144,11 @@ func (r *Reader) scan(idx uint64) iter.Seq2[link, error] {
 	return func(yield func(link, error) bool) {
 		chain, haveChain := warp.Hash{}, false
 		for {
+			h, haveHead, err := readHead(r.fs, r.dir) // first, as in tail
+			if err != nil {
+				yield(link{}, err)
+				return
+			}
 			list, err := segments(r.fs, r.dir)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				yield(link{}, err)
@@ -160,7 +165,7 @@ func (r *Reader) scan(idx uint64) iter.Seq2[link, error] {
 			last := i == len(list)-1
 			if err != nil {
 				var damage *DamageError
-				if h, ok, headErr := readHead(r.fs, r.dir); last && errors.As(err, &damage) && headErr == nil && !(ok && h.segment >= list[i]) {
+				if last && errors.As(err, &damage) && !(haveHead && h.segment >= list[i]) {
 					return // a segment that is just being made, or never was
 				}
 				yield(link{}, err)
@@ -197,17 +202,16 @@ var errStop = errors.New("stop")
 
 // scanSegment yields the events of one segment from *idx on and moves *idx past them.
 func (r *Reader) scanSegment(s *scanner, idx *uint64, last bool, yield func(link, error) bool) error {
-	for s.idx < *idx {
-		if err := s.skip(); err != nil {
-			if !last {
-				return &DamageError{s.name, s.off, "the segment ends early"}
-			}
-			if more, err := s.settle(r, err); err != nil || !more {
-				return errors.Join(err, errStop)
-			}
+	for {
+		err := s.skipTo(*idx)
+		if err == nil {
+			break
 		}
-		if s.idx == *idx {
-			s.adopt()
+		if !last {
+			return &DamageError{s.name, s.off, "the segment ends early"}
+		}
+		if more, err := s.settle(r, err); err != nil || !more {
+			return cmpOr(err, errStop) // there is no event idx yet
 		}
 	}
 	for {

@@ -121,16 +121,17 @@ func checkRecord(rec []byte) error {
 
 // scanner reads the records of one segment, from any record on.
 type scanner struct {
-	f      file
-	name   string
-	first  uint64 // index of the segment's first event
-	last   int64  // of the last record before the next, where somebody keeps it
-	off    int64  // of the next record
-	size   int64  // of the file, when last looked at
-	idx    uint64
-	chain  warp.Hash // before the next record
-	window []byte    // bytes of the file from windowOff on
-	winOff int64
+	f        file
+	name     string
+	first    uint64 // index of the segment's first event
+	last     int64  // of the last record before the next, where somebody keeps it
+	off      int64  // of the next record
+	size     int64  // of the file, when last looked at
+	idx      uint64
+	chain    warp.Hash // before the next record
+	skipping bool      // chain is not known
+	window   []byte    // bytes of the file from windowOff on
+	winOff   int64
 }
 
 const windowSize = 256 << 10
@@ -181,6 +182,9 @@ func (s *scanner) record() ([]byte, error) {
 	if s.off == s.size {
 		return nil, io.EOF
 	}
+	if s.off > s.size {
+		return nil, errTail{"the file became shorter"}
+	}
 	header, err := s.bytes(s.off, int(min(recordHeader, s.size-s.off)))
 	if err != nil {
 		return nil, err
@@ -192,17 +196,23 @@ func (s *scanner) record() ([]byte, error) {
 	return s.bytes(s.off, int(n))
 }
 
-// skip moves past one record without looking at what is in it.
-func (s *scanner) skip() error {
-	rec, err := s.record()
-	if err == nil {
+// skipTo moves to the event with the given index and looks at no record on the way but the last.
+func (s *scanner) skipTo(idx uint64) error {
+	for s.idx < idx {
+		rec, err := s.record()
+		if err != nil {
+			return err
+		}
 		s.off += int64(len(rec))
 		s.idx++
+		if s.skipping = s.idx < idx; !s.skipping {
+			s.chain = blake3.Sum256(rec)
+		}
 	}
-	return err
+	return nil
 }
 
-// adopt takes the chain from the next record instead of checking it, after skips.
+// adopt takes the chain from the next record instead of checking it, where what is before has not been read.
 func (s *scanner) adopt() {
 	if rec, err := s.record(); err == nil {
 		copy(s.chain[:], rec[12:])
