@@ -183,45 +183,25 @@ func (c *tryCmd) run(ctx context.Context, s *session) error {
 	if len(argv) == 0 {
 		return &usageError{err: fmt.Errorf("there is no command to try"), help: "jitos try -- COMMAND"}
 	}
-	o := s.options(runFlags{Overlay: c.Overlay})
-	w, err := app.Open(o)
-	if is[*app.NoWorkflowError](err) {
-		o.Here = true
-		w, err = app.Open(o)
-	}
+	w, err := s.openAny(runFlags{Overlay: c.Overlay})
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	s.sources = w.Source
 	out, err := s.show(func(v shown) (*runner.Outcome, error) {
-		return w.Try(ctx, argv, app.TryOptions{Network: !c.NoNetwork, CleanEnv: c.CleanEnv}, v.sink, v.live)
+		return w.Try(ctx, argv, app.TryOptions{NoNetwork: c.NoNetwork, CleanEnv: c.CleanEnv}, v.sink, v.live)
 	})
 	if err != nil {
 		return err
 	}
 	if out.Status != runner.Held {
-		return s.end(ctx, out, "jitos try -- "+quoted(argv), "")
+		return s.end(ctx, out, "", "")
 	}
 	files, err := heldFiles(ctx, w, out.SWS)
 	if err != nil {
 		return err
 	}
-	if err := c.decide(ctx, s, w, out, files); err != nil {
-		return err
-	}
-	if out.Failed != "" {
-		return &toldError{exitFailed}
-	}
-	return nil
-}
-
-func quoted(words []string) string {
-	var out []string
-	for _, w := range words {
-		out = append(out, screen.Quote(w))
-	}
-	return strings.Join(out, " ")
+	return c.decide(ctx, s, w, out, files)
 }
 
 // decide shows what a tried command changed and does what the flags, or the person, say.

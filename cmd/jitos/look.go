@@ -186,13 +186,9 @@ func (c *outputCmd) run(ctx context.Context, s *session) error {
 type doctorCmd struct{}
 
 func (c *doctorCmd) run(ctx context.Context, s *session) error {
-	w, err := s.open(runFlags{})
-	if err != nil {
-		return err
-	}
-	defer w.Close()
 	healthy := true
-	for _, f := range w.Doctor(ctx) {
+	for _, f := range app.Doctor(ctx, s.options(runFlags{})) {
+		var err error
 		mark := s.style.Done()
 		if !f.OK {
 			mark, healthy = s.style.Failed(), false

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -16,13 +20,15 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"jitos": main})
 }
 
-// TestScript runs what a person types, and compares what they see: one script per command and per bad input.
+// TestScript runs what a person types, and compares what they see: one script per command and per bad end.
+// UPDATE_SCRIPTS=1 rewrites what the scripts expect; read the difference before it is committed.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "../../testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "timeless": timeless},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("LANG", "C.UTF-8")
 			e.Setenv("TZ", "UTC")
@@ -30,4 +36,41 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// exits runs a command that must end with an exit code: exits 2 jitos aply.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if (got == want) == neg {
+		ts.Fatalf("it exits with %d", got)
+	}
+}
+
+// timeless writes stdout to stdout.txt, and stderr to stderr.txt, with a stand-in for everything that a clock or a
+// hash decides, so that cmp can compare the rest.
+func timeless(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range []string{"stdout", "stderr"} {
+		text := []byte(ts.ReadFile(name))
+		for _, r := range []struct{ what, with string }{
+			{`\b\d+\.\ds\b`, "N.Ns"},
+			{` +N\.Ns`, "   N.Ns"},
+			{`\b\d+ ms\b`, "N ms"},
+			{`\b\d+ s\b`, "N s"},
+			{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`, "DATE"},
+			{`\b\d\d:\d\d(:\d\d)?\b`, "TIME"},
+			{`blake3 [0-9a-f]+…[0-9a-f]+`, "blake3 HASH"},
+		} {
+			text = regexp.MustCompile(r.what).ReplaceAll(text, []byte(r.with))
+		}
+		ts.Check(os.WriteFile(ts.MkAbs(name+".txt"), text, 0o644))
+	}
 }

@@ -53,8 +53,15 @@ func columns(f *os.File) int {
 }
 
 // open opens the workspace. The caller closes it.
-func (s *session) open(f runFlags) (*app.Workspace, error) {
-	w, err := app.Open(s.options(f))
+func (s *session) open(f runFlags) (*app.Workspace, error) { return s.openWith(s.options(f)) }
+
+// openAny opens the workspace, or this directory where there is none: what needs no workflow works anywhere.
+func (s *session) openAny(f runFlags) (*app.Workspace, error) {
+	return s.openWith(app.Here(s.options(f)))
+}
+
+func (s *session) openWith(o app.Options) (*app.Workspace, error) {
+	w, err := app.Open(o)
 	if err != nil {
 		return nil, err
 	}

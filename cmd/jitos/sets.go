@@ -32,7 +32,7 @@ type set struct {
 type swsListCmd struct{}
 
 func (c *swsListCmd) run(ctx context.Context, s *session) error {
-	w, err := s.openAny()
+	w, err := s.openAny(runFlags{})
 	if err != nil {
 		return err
 	}
@@ -62,23 +62,12 @@ func setRow(set app.Set) row {
 		screen.Clean(set.Target), screen.Count(set.Changes, "file"), screen.Clean(set.Reason)}
 }
 
-// openAny opens the workspace, or this directory where there is none: what was tried without a workflow is held too.
-func (s *session) openAny() (*app.Workspace, error) {
-	w, err := s.open(runFlags{})
-	if is[*app.NoWorkflowError](err) {
-		o := s.options(runFlags{})
-		o.Here = true
-		return app.Open(o)
-	}
-	return w, err
-}
-
 type swsShowCmd struct {
 	set `embed:""`
 }
 
 func (c *swsShowCmd) run(ctx context.Context, s *session) error {
-	w, err := s.openAny()
+	w, err := s.openAny(runFlags{})
 	if err != nil {
 		return err
 	}
@@ -119,7 +108,7 @@ type swsDiffCmd struct {
 }
 
 func (c *swsDiffCmd) run(ctx context.Context, s *session) error {
-	w, err := s.openAny()
+	w, err := s.openAny(runFlags{})
 	if err != nil {
 		return err
 	}
@@ -174,7 +163,7 @@ func (c *swsCollapseCmd) run(ctx context.Context, s *session) error {
 	if len(c.Paths) > 0 && c.Keep == "" {
 		return &usageError{err: fmt.Errorf("paths say which files --keep decides about, and --keep is missing"), help: "jitos sws collapse --help"}
 	}
-	w, err := s.openAny()
+	w, err := s.openAny(runFlags{})
 	if err != nil {
 		return err
 	}
@@ -198,7 +187,7 @@ type swsDiscardCmd struct {
 }
 
 func (c *swsDiscardCmd) run(ctx context.Context, s *session) error {
-	w, err := s.openAny()
+	w, err := s.openAny(runFlags{})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/flyingrobots/jitos/cmd/internal/app"
 	"github.com/flyingrobots/jitos/cmd/internal/screen"
@@ -26,11 +27,11 @@ func (c *initCmd) run(_ context.Context, s *session) error {
 	if s.flags.JSON {
 		return screen.JSON(s.out, made)
 	}
-	found := "nothing that builds yet, so the example says hello"
+	found := "nothing to build yet"
 	if len(made.Found) > 0 {
 		found = some(made.Found, 10)
 	}
-	return s.say("Found %s.\nWrote %s: %s.\nNext:  jitos list    %s    jitos plan    %s    jitos apply", found, made.File, made.Summary,
+	return s.say("Found %s.\nWrote %s: %s.\nNext:  jitos list    %s    jitos plan    %s    jitos apply", found, made.File, strings.Join(made.Wrote, "; "),
 		s.style.Dim("what there is"), s.style.Dim("what would run"))
 }
 

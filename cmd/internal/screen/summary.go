@@ -9,8 +9,8 @@ import (
 	"github.com/flyingrobots/jitos/sws"
 )
 
-// Summary tells how a run ended and what can be typed next. command is what was asked for ("jitos apply release"),
-// and collapsed, if it is not empty, is said instead of how many files were collapsed. Each line ends with a newline.
+// Summary tells how a run ended and what can be typed next. command is what was asked for ("jitos apply release"; empty: it
+// cannot be held), and collapsed, if it is not empty, is said instead of how many files were collapsed. Each line ends with a newline.
 func Summary(s Style, o *runner.Outcome, command, collapsed string) string {
 	var b strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -64,7 +64,9 @@ func Summary(s Style, o *runner.Outcome, command, collapsed string) string {
 		if n := o.Steps - o.Ran - o.Cached - o.UpToDate - 1; step && n > 0 {
 			say("%s did not run.", Count(n, "step"))
 		}
-		say("Keep it to look inside: %s --hold", command)
+		if command != "" {
+			say("Keep it to look inside: %s --hold", command)
+		}
 	}
 	return b.String()
 }
