@@ -18,7 +18,7 @@ func fact(t require.TestingT, rel string, args ...any) warp.Node {
 	return n
 }
 
-func node(t require.TestingT, kind string, data map[string]any) warp.Node {
+func node(t require.TestingT, kind string, data any) warp.Node {
 	n, err := warp.NewNode(kind, data)
 	require.NoError(t, err)
 	return n

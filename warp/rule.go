@@ -71,7 +71,7 @@ type NodePattern struct {
 	Kind string
 	Data Term
 	// Optional is for nodes to be removed: the node goes, with the edges at it, if it is there. Otherwise it must be
-	// there and have no edges left.
+	// there and have no edges left. Either way Data must give its whole content.
 	Optional bool
 }
 
@@ -196,21 +196,15 @@ func (r Rule) Check() error {
 		return nil
 	}
 	bind := func(p NodePattern) error {
-		p.Data.variables(func(v string) { bound[v] = true })
+		p.Data.variables(func(v string) { bound[v] = v != "" })
 		return declare(p)
 	}
-	any := func(NodePattern) error { return nil }
+	free := func(NodePattern) error { return nil }
 	add := func(p NodePattern) error { return errors.Join(known(p), declare(p)) }
-	if err := errors.Join(patterns(r.Match, bind), edges(r.MatchEdges), patterns(r.Not, any), edges(r.RemoveEdges)); err != nil {
+	if err := errors.Join(patterns(r.Match, bind), edges(r.MatchEdges), patterns(r.Not, free), edges(r.RemoveEdges)); err != nil {
 		return err
 	}
-	remove := func(p NodePattern) error {
-		if p.Data.kind == termAny && nodes[p.Var] {
-			return nil // the node that was matched under this name
-		}
-		return known(p)
-	}
-	return errors.Join(patterns(r.Remove, remove), patterns(r.Add, add), edges(r.AddEdges))
+	return errors.Join(patterns(r.Remove, known), patterns(r.Add, add), edges(r.AddEdges))
 }
 
 func (t Term) check() error {
@@ -262,7 +256,20 @@ func (t *Term) append(dst []byte, b Binding) ([]byte, bool) {
 	return dst, true
 }
 
-// node returns the node that a pattern stands for under a binding, if that is one only.
+// partial says that the term may match data with more in them than it names.
+func (t *Term) partial() bool {
+	return t.kind == termMap || slices.ContainsFunc(t.kids, func(k Term) bool { return k.partial() })
+}
+
+// only returns the one node that can match a pattern under a binding, if its content is known.
+func (p *NodePattern) only(b Binding) (Node, bool) {
+	if p.Data.partial() {
+		return Node{}, false
+	}
+	return p.node(b)
+}
+
+// node returns the node that a pattern makes under a binding.
 func (p *NodePattern) node(b Binding) (Node, bool) {
 	data, ok := p.Data.append(nil, b)
 	return Node{Kind: p.Kind, Data: data}, ok
@@ -352,8 +359,10 @@ func (m *matcher) plan(p *NodePattern) access {
 		return access{id: id}
 	}
 	var ok bool
-	if m.scratch, ok = p.Data.append(m.scratch[:0], m.bound); ok {
-		return access{id: Node{Kind: p.Kind, Data: m.scratch}.ID()}
+	if !p.Data.partial() {
+		if m.scratch, ok = p.Data.append(m.scratch[:0], m.bound); ok {
+			return access{id: Node{Kind: p.Kind, Data: m.scratch}.ID()}
+		}
 	}
 	kind, ok := nodeKindOf(p.Kind)
 	if !ok {
@@ -437,19 +446,18 @@ func (m *matcher) matchEdge(i int) bool {
 	p := &m.rule.MatchEdges[i]
 	index, node, other, _, _ := m.edgeEnds(p)
 	m.edges[i] = true
-	last := NodeID{} // two edges between the same nodes are one match
-	seen := map[NodeID]bool{}
+	seen := map[NodeID]bool{} // two edges between the same nodes are one match
 	ok := m.g.eachIncident(index, node, p.Kind, func(r *record) bool {
-		last = r.ends[1]
+		end := r.ends[1]
 		if index == byTo {
-			last = r.ends[0]
+			end = r.ends[0]
 		}
-		if seen[last] {
+		if seen[end] {
 			return true
 		}
-		seen[last] = true
+		seen[end] = true
 		mark := len(m.trail)
-		ok := !m.bind(other, idValue(last)) || m.search()
+		ok := !m.bind(other, idValue(end)) || m.search()
 		m.undo(mark)
 		return ok
 	})
@@ -504,35 +512,31 @@ func (m *matcher) unify(t *Term, in *cbor.Reader) bool {
 func (r Rule) Instantiate(b Binding) (Rewrite, Footprint, error) {
 	var w Rewrite
 	var f Footprint
-	names := maps.Clone(b) // and the nodes that Add names
+	names := maps.Clone(b) // and the nodes that b leaves out and Add names
 	if names == nil {
 		names = Binding{}
 	}
 	fail := func(p NodePattern) (Rewrite, Footprint, error) {
 		return Rewrite{}, Footprint{}, fmt.Errorf("rule %s: %s: %w", r.Name, p.Kind, ErrUnbound)
 	}
-	matched := Binding{}
-	contents := map[string]Node{}
 	for i := range r.Match {
 		p := &r.Match[i]
-		n, ok := p.node(b)
+		n, ok := p.only(b)
 		id, named := b.Node(p.Var)
 		switch {
 		case ok:
 			f.Reads = append(f.Reads, Hash(n.ID()))
 			if p.Var != "" && !named {
-				matched.BindNode(p.Var, n.ID())
+				names.BindNode(p.Var, n.ID())
 			}
-			contents[p.Var] = n
 		case named:
 			f.Reads = append(f.Reads, Hash(id))
 		default:
 			f.scan(p, b)
 		}
 	}
-	maps.Copy(names, matched)
 	for i := range r.Not {
-		if n, ok := r.Not[i].node(b); ok {
+		if n, ok := r.Not[i].only(b); ok {
 			f.Reads = append(f.Reads, Hash(n.ID()))
 		} else {
 			f.scan(&r.Not[i], b)
@@ -562,9 +566,6 @@ func (r Rule) Instantiate(b Binding) (Rewrite, Footprint, error) {
 	for i := range r.Remove {
 		p := &r.Remove[i]
 		n, ok := p.node(b)
-		if p.Data.kind == termAny {
-			n, ok = contents[p.Var]
-		}
 		switch {
 		case !ok:
 			return fail(*p)
