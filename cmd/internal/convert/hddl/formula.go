@@ -1,0 +1,181 @@
+package hddl
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/flyingrobots/jitos/compiler/htn"
+	"github.com/flyingrobots/jitos/warp"
+)
+
+// scope is what names mean in a formula.
+type scope struct {
+	l    *loader
+	vars map[string]htn.Term
+}
+
+func (s scope) term(e *expr) (htn.Term, error) {
+	if strings.HasPrefix(e.word, "?") {
+		if t, ok := s.vars[e.word]; ok {
+			return t, nil
+		}
+		return htn.Term{}, s.l.errorf(e, "variable %s is not declared", e.word)
+	}
+	if s.l.objects[e.word] == nil {
+		return htn.Term{}, s.l.errorf(e, "unknown object %s", e)
+	}
+	return htn.C(constant(e.word)), nil
+}
+
+func (s scope) terms(es []expr) (out []htn.Term, err error) {
+	out = make([]htn.Term, len(es))
+	for i := range es {
+		if out[i], err = s.term(&es[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// formula reads a condition. Quantifiers are written out over the objects of their types.
+func (s scope) formula(e *expr) (htn.Cond, error) {
+	if e == nil || e.isList() && len(e.list) == 0 {
+		return htn.True{}, nil
+	}
+	if !e.isList() || e.list[0].isList() {
+		return nil, s.l.errorf(e, "expected a condition, not %s", e)
+	}
+	head, rest := e.list[0].word, e.list[1:]
+	each := func() (out []htn.Cond, err error) {
+		for i := range rest {
+			c, err := s.formula(&rest[i])
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, c)
+		}
+		return out, nil
+	}
+	arity := func(n int) error {
+		if len(rest) != n {
+			return s.l.errorf(e, "%s takes %d parts", head, n)
+		}
+		return nil
+	}
+	switch head {
+	case "and":
+		all, err := each()
+		return htn.All(all), err
+	case "or":
+		anyOf, err := each()
+		return htn.Any(anyOf), err
+	case "not":
+		if err := arity(1); err != nil {
+			return nil, err
+		}
+		c, err := s.formula(&rest[0])
+		return htn.Not{Cond: c}, err
+	case "imply":
+		if err := arity(2); err != nil {
+			return nil, err
+		}
+		both, err := each()
+		if err != nil {
+			return nil, err
+		}
+		return htn.Any{htn.Not{Cond: both[0]}, both[1]}, nil
+	case "=":
+		if err := arity(2); err != nil {
+			return nil, err
+		}
+		both, err := s.terms(rest)
+		if err != nil {
+			return nil, err
+		}
+		return htn.Equal{A: both[0], B: both[1]}, nil
+	case "forall", "exists":
+		if err := arity(2); err != nil {
+			return nil, err
+		}
+		vars, err := s.l.parameters(&rest[0])
+		if err != nil {
+			return nil, err
+		}
+		all, err := s.instances(vars, &rest[1])
+		if head == "forall" {
+			return htn.All(all), err
+		}
+		return htn.Any(all), err
+	case "when", "sortof", "typeof", "increase", "decrease", "assign", "<", ">", "<=", ">=":
+		return nil, s.l.errorf(e, "%s is not supported in a condition", head)
+	}
+	args, err := s.terms(rest)
+	return htn.Holds{Rel: head, Args: args}, err
+}
+
+// instances reads a formula for each way to choose objects for the variables.
+func (s scope) instances(vars []typed, body *expr) (out []htn.Cond, err error) {
+	if len(vars) == 0 {
+		c, err := s.formula(body)
+		return []htn.Cond{c}, err
+	}
+	for _, o := range s.l.names {
+		if !slices.ContainsFunc(vars[0].types, func(t string) bool { return slices.Contains(s.l.objects[o], t) }) {
+			continue
+		}
+		inner := scope{s.l, maps.Clone(s.vars)}
+		if inner.vars == nil {
+			inner.vars = map[string]htn.Term{}
+		}
+		inner.vars[vars[0].name] = htn.C(constant(o))
+		more, err := inner.instances(vars[1:], body)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+// effects reads what an action does.
+func (s scope) effects(r *warp.Rule, e *expr) error {
+	for _, p := range parts(e) {
+		negative := p.is("not") && len(p.list) == 2
+		lit := p
+		if negative {
+			lit = &p.list[1]
+		}
+		switch {
+		case !lit.isList() || len(lit.list) == 0 || lit.list[0].isList():
+			return s.l.errorf(p, "expected an effect, not %s", p)
+		case lit.is("and") && !negative:
+			if err := s.effects(r, lit); err != nil {
+				return err
+			}
+			continue
+		case slices.Contains([]string{"increase", "decrease", "assign"}, lit.list[0].word):
+			continue
+		case slices.Contains([]string{"forall", "when", "not", "and", "or", "="}, lit.list[0].word):
+			return s.l.errorf(lit, "%s is not supported in an effect", lit.list[0].word)
+		}
+		args, err := s.terms(lit.list[1:])
+		if err != nil {
+			return err
+		}
+		terms := make([]warp.Term, len(args))
+		for i, a := range args {
+			if terms[i] = warp.Raw(string(a.Const)); a.Var != "" {
+				terms[i] = warp.Var(a.Var)
+			}
+		}
+		f := warp.FactPattern(lit.list[0].word, terms...)
+		if negative {
+			f.Optional = true
+			r.Remove = append(r.Remove, f)
+		} else {
+			r.Add = append(r.Add, f)
+		}
+	}
+	return nil
+}
