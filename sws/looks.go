@@ -1,0 +1,61 @@
+package sws
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Seen is what a [Base] knows of a path.
+type Seen struct {
+	Path   string // "" is the root
+	Print  Fingerprint
+	Entry  Entry // if Read
+	Read   bool  // the content was looked at
+	Listed bool  // a directory: its names were looked at
+}
+
+// Seen lists every look so far, by path.
+func (b *Base) Seen() []Seen {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]Seen, 0, len(b.looks))
+	for p, l := range b.looks {
+		l.mu.Lock()
+		out = append(out, Seen{Path: p, Print: l.fp, Entry: l.entry, Read: l.read, Listed: l.listed})
+		l.mu.Unlock()
+	}
+	slices.SortFunc(out, func(x, y Seen) int { return strings.Compare(x.Path, y.Path) })
+	return out
+}
+
+// Changed looks at a path again and tells whether its content is no longer what the first look saw. A path that was
+// never looked at did not change.
+func (b *Base) Changed(path string) (bool, error) {
+	p := clean(path)
+	b.mu.Lock()
+	l := b.looks[p]
+	b.mu.Unlock()
+	if l == nil {
+		return false, nil
+	}
+	_, ok, err := b.unchanged(p, l.fp, b.root)
+	return !ok, err
+}
+
+// NewView shows a base with layers over it, the topmost first.
+func NewView(base *Base, layers []*Layer) *View { return &View{base: base, layers: layers} }
+
+// FingerprintOf is the fingerprint in the answer of a stat.
+func FingerprintOf(st *unix.Stat_t) Fingerprint { return fingerprint(st) }
+
+// Racy tells whether a path changed so shortly ago that this kernel may give another change the same times.
+func (b *Base) Racy(seen []Seen) bool {
+	if !b.coarse {
+		return false
+	}
+	edge := time.Now().Add(-racy).UnixNano()
+	return slices.ContainsFunc(seen, func(s Seen) bool { return s.Print.Ctime > edge })
+}

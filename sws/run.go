@@ -1,0 +1,291 @@
+package sws
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/flyingrobots/jitos/sws/sandbox"
+)
+
+// Command is what Run runs.
+type Command struct {
+	Argv []string // Argv[0] is looked up along PATH of Env if it has no slash
+	Env  []string
+	Dir  string // relative to the workspace; "" or "." is its root
+	// Mkdir are directories that exist when it starts. One that is still empty at the end was never there.
+	Mkdir   []string
+	Binds   []sandbox.Bind
+	Network bool
+	Output  io.Writer // stdout and stderr as they come, from one goroutine
+	Timeout time.Duration
+	Grace   time.Duration // from asking the command to end to killing it; 0 means 5 s
+	// Leaf promises that no later command is over this one's layer; then its mount need not be waited for.
+	Leaf bool
+}
+
+// maxLower is how many layers are mounted at once; the lowest are put together beyond that, flatSize of them at a time.
+const (
+	maxLower = 200
+	flatSize = 128
+)
+
+// Run runs a command over the base and layers of earlier commands, the topmost first: those that come later in plan
+// order. It gives what the command changed, also if it failed. A *RefusedError says that it made something that cannot
+// be part of a change; its layer is nil then, its result is not.
+//
+// One slot runs one command at a time. ctx ends the command.
+func (set *Set) Run(ctx context.Context, slot int, lower []*Layer, c Command) (*Layer, sandbox.Result, error) {
+	b, err := set.space.backend()
+	if err != nil {
+		return nil, sandbox.Result{}, err
+	}
+	l := &Layer{set: set, n: set.number(), held: true, mountable: !b.copy}
+	if err := set.mkdir(strconv.Itoa(l.n)); err != nil {
+		return nil, sandbox.Result{}, err
+	}
+	if err := set.mkdir(l.upper()); err != nil {
+		return nil, sandbox.Result{}, err
+	}
+	v := set.View(lower)
+	sc := sandbox.Command{Argv: c.Argv, Env: c.Env, Binds: c.Binds, Network: c.Network, Output: c.Output, Timeout: c.Timeout, Grace: c.Grace}
+	var res sandbox.Result
+	if b.copy {
+		res, err = b.trees[slot].run(ctx, b.pool, slot, v, l, c, sc)
+	} else {
+		res, err = set.overlay(ctx, b.pool, slot, v, l, c, sc)
+	}
+	if err != nil {
+		return nil, res, errors.Join(err, set.dir.removeAll(strconv.Itoa(l.n)))
+	}
+	return l, res, nil
+}
+
+func (set *Set) overlay(ctx context.Context, pool *sandbox.Pool, slot int, v *View, l *Layer, c Command, sc sandbox.Command) (sandbox.Result, error) {
+	var none sandbox.Result
+	work := strconv.Itoa(l.n) + "/w"
+	if err := set.mkdir(work); err != nil {
+		return none, err
+	}
+	upper, err := set.dir.sub(l.upper())
+	if err != nil {
+		return none, err
+	}
+	defer upper.close()
+	root, err := v.base.Stat("")
+	if err != nil {
+		return none, err
+	}
+	if err := unix.Fchmod(upper.fd, root.Mode); err != nil { // the upper's root is what the command sees
+		return none, pathError(l.upper(), err)
+	}
+	made, err := makeDirs(upper, v, c.Mkdir)
+	if err != nil {
+		return none, err
+	}
+	stack, err := set.stack(v)
+	if err != nil {
+		return none, err
+	}
+	sc.Dir = filepath.Join(set.space.path, c.Dir)
+	sc.Overlay = &sandbox.Overlay{Lower: stack, Upper: set.path + "/" + l.upper(), Work: set.path + "/" + work}
+	sc.Unmount = !c.Leaf
+	res, err := pool.Run(ctx, slot, sc)
+	if err != nil {
+		return res, err
+	}
+	if l.changes, err = scan(upper, v); err != nil {
+		return res, err
+	}
+	return res, l.forgetDirs(upper, made)
+}
+
+// makeDirs makes the directories that a command wants to find, where the view has none. It gives those, parents first.
+func makeDirs(d dirfd, v *View, want []string) (made []string, err error) {
+	at := cursor{dirfd: d, mode: v.dirMode}
+	defer at.close()
+	for _, dir := range want {
+		dir = filepath.Clean(dir)
+		if dir == "." {
+			continue
+		}
+		if err := valid(dir); err != nil {
+			return nil, err
+		}
+		for _, p := range append(slices.Collect(parents(dir)), dir) {
+			e, _, err := v.find(p)
+			if err != nil {
+				return nil, err
+			}
+			if e.Kind != Absent || slices.Contains(made, p) {
+				continue // if it is no directory, the command finds out
+			}
+			fd, name, err := at.parent(p)
+			if err == nil {
+				if err = unix.Mkdirat(fd, name, implied); err == nil {
+					err = unix.Fchmodat(fd, name, implied, 0)
+				}
+			}
+			if err != nil {
+				return nil, fmt.Errorf("make directory %s: %w", Quote(p), err)
+			}
+			made = append(made, p)
+		}
+	}
+	return made, nil
+}
+
+// forgetDirs takes directories that were made for the command, and are still empty, out of the layer.
+func (l *Layer) forgetDirs(d dirfd, made []string) error {
+	for _, p := range slices.Backward(made) {
+		i, ok := l.index(p)
+		if !ok || l.changes[i].After.Kind != Dir || len(l.below(p)) > 0 {
+			continue
+		}
+		fd, name, err := d.parent(p)
+		if err != nil {
+			return err
+		}
+		err = unix.Unlinkat(fd, name, unix.AT_REMOVEDIR)
+		unix.Close(fd)
+		if err != nil {
+			return pathError(p, err)
+		}
+		l.changes = slices.Delete(l.changes, i, i+1)
+	}
+	return nil
+}
+
+// stack gives the directories to mount for a view, topmost first.
+func (set *Set) stack(v *View) ([]string, error) {
+	layers := v.layers
+	if len(layers) > maxLower {
+		var err error
+		if layers, err = set.flatten(layers); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]string, 0, len(layers)+2)
+	out = append(out, filepath.Join(set.space.path, Meta, hideName))
+	for i, l := range layers {
+		if len(l.changes) == 0 {
+			continue
+		}
+		p, err := l.mount(&View{v.base, layers[i+1:]})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return append(out, set.space.path), nil
+}
+
+// flatten puts the lowest layers together, a fixed number at a time counted from the bottom, so that the views of one
+// run share what was made.
+func (set *Set) flatten(layers []*Layer) ([]*Layer, error) {
+	var flat []*Layer // lowest first
+	rest := layers
+	for len(rest)+len(flat) > maxLower && len(rest) >= flatSize {
+		part := rest[len(rest)-flatSize:]
+		rest = rest[:len(rest)-flatSize]
+		f, err := set.flat1(part, &View{set.base, reversed(flat)})
+		if err != nil {
+			return nil, err
+		}
+		flat = append(flat, f)
+	}
+	return append(slices.Clone(rest), reversed(flat)...), nil
+}
+
+func reversed(ls []*Layer) []*Layer {
+	out := slices.Clone(ls)
+	slices.Reverse(out)
+	return out
+}
+
+func (set *Set) flat1(part []*Layer, under *View) (*Layer, error) {
+	var key []byte
+	for _, l := range part {
+		key = binary.AppendUvarint(key, uint64(l.n))
+	}
+	set.mu.Lock()
+	f := set.flat[string(key)]
+	if f == nil {
+		f = &Layer{set: set}
+		set.flat[string(key)] = f
+	}
+	set.mu.Unlock()
+	f.mu.Lock() // whoever needs it too waits for the first
+	defer f.mu.Unlock()
+	if f.held {
+		return f, nil
+	}
+	staged, err := Merge(reversed(part), func(a, b int) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range part {
+		if _, err := l.mount(&View{set.base, append(slices.Clone(part[i+1:]), under.layers...)}); err != nil {
+			return nil, err
+		}
+	}
+	f.n = set.number()
+	changes := make([]Change, len(staged))
+	from := make(map[string]*Layer, len(staged))
+	for i, s := range staged {
+		changes[i] = s.Change
+		from[s.Path] = s.from
+	}
+	if err := set.mkdir(strconv.Itoa(f.n)); err != nil {
+		return nil, err
+	}
+	if err := set.mkdir(f.upper()); err != nil {
+		return nil, err
+	}
+	d, err := set.dir.sub(f.upper())
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	link := func(c Change, fd int, name string) error { return from[c.Path].linkTo(c, fd, name) }
+	mode := (&View{set.base, append(slices.Clone(part), under.layers...)}).dirMode
+	if err := fill(d, changes, mode, func(i int) bool { return staged[i].Fresh }, link); err != nil {
+		return nil, errors.Join(err, set.dir.removeAll(strconv.Itoa(f.n)))
+	}
+	f.changes, f.held, f.mountable = changes, true, true
+	return f, nil
+}
+
+// linkTo gives a file of a layer one more name, in another layer: neither is written to any more.
+func (l *Layer) linkTo(c Change, fd int, name string) error {
+	full := l.upper() + "/" + c.Path
+	return l.set.dir.lend(full, func() error {
+		at, base, err := l.set.dir.parent(full)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(at)
+		return pathError(c.Path, unix.Linkat(at, base, fd, name, 0))
+	})
+}
+
+// unflatten removes the layers that were made of others. They share inodes with those, which a collapse would have to
+// copy.
+func (set *Set) unflatten() error {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	var errs []error
+	for _, f := range set.flat { // order: each is independent
+		errs = append(errs, set.dir.removeAll(strconv.Itoa(f.n)))
+	}
+	clear(set.flat)
+	return errors.Join(errs...)
+}
