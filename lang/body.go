@@ -357,25 +357,28 @@ func (b *body) word(name string, words ...string) string {
 // strings is a written-out list of strings.
 func (b *body) strings(name string) []string {
 	a := b.find(name)
-	if a == nil || broken(a.Expr) {
-		return nil
-	}
-	if !b.d.literal(name, a.Expr, listShape) {
+	if a == nil || broken(a.Expr) || !b.d.literal(name, a.Expr, listShape) {
 		return nil
 	}
 	v, diags := a.Expr.Value(nil)
-	if diags.HasErrors() || !v.Type().IsTupleType() {
+	wrong := diags.HasErrors() || !v.Type().IsTupleType()
+	out := []string{}
+	if !wrong {
+		for _, e := range v.AsValueSlice() {
+			if wrong = e.IsNull() || !e.IsKnown() || e.Type() != cty.String; wrong {
+				break
+			}
+			out = append(out, e.AsString())
+		}
+	}
+	if wrong {
 		b.d.error(CodeShape, RangeOf(a.Expr.Range()), name+" must be written out", "It is a list of strings, without references and functions.")
 		return nil
-	}
-	out := []string{}
-	for _, e := range v.AsValueSlice() {
-		out = append(out, e.AsString())
 	}
 	return out
 }
 
-// attrs are the attributes of `name = { a = …, b = … }`, in written order; nil if it is absent.
+// object is the attributes of `name = { a = …, b = … }`, in written order; nil if it is absent.
 func (b *body) object(name string) []*Attr {
 	a := b.find(name)
 	if a == nil {
@@ -413,7 +416,7 @@ func (d *decoder) object(name string, expr hcl.Expression) []*Attr {
 	return out
 }
 
-// words are the strings of `any = ["a", "b"]`: names.
+// names are the strings of `any = ["a", "b"]`: names.
 func (b *body) names(name string) []Name {
 	a := b.find(name)
 	if a == nil || broken(a.Expr) {

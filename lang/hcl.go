@@ -17,6 +17,9 @@ import (
 
 // RangeOf is r in our own terms.
 func RangeOf(r hcl.Range) diag.Range {
+	if r.End.Byte < r.Start.Byte { // hcl leaves the end of what is not closed before the end of a file at zero
+		r.End = r.Start
+	}
 	return diag.Range{File: r.Filename, Start: pos(r.Start), End: pos(r.End)}
 }
 
