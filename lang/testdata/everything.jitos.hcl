@@ -200,3 +200,18 @@ secret "gh" {
   description = "For pushing"
   env         = "GH_TOKEN"
 }
+
+task "db" {
+  run     = "postgres"
+  service = true
+  ready {
+    port = 5432
+  }
+}
+
+fact "kernel" {
+  columns = { name = string }
+  probe {
+    exec = ["uname"]
+  }
+}
