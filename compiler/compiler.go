@@ -3,7 +3,6 @@ package compiler
 import (
 	"github.com/flyingrobots/jitos/lang"
 	"github.com/flyingrobots/jitos/lang/diag"
-	"github.com/flyingrobots/jitos/warp"
 )
 
 // Options are what a module is compiled with.
@@ -61,14 +60,3 @@ type RefusedError struct {
 func (e *RefusedError) Diagnostics() diag.List { return e.list }
 
 func (e *RefusedError) Error() string { return (&diag.ListError{List: e.list}).Error() }
-
-// Rules are the rewrite rules of the program by name, which is what [plan.Step.Rule] says. The caller must not
-// change the map.
-func (p *Program) Rules() map[string]warp.Rule { return p.rules }
-
-// Digest identifies what was compiled: equal sources, variables and readings have equal digests.
-func (p *Program) Digest() [32]byte { return p.digest }
-
-// Observed are the observed facts as they are at plan start: nodes of kind "fact", in order of declaration.
-func (p *Program) Observed() []warp.Node { return p.observed }
-

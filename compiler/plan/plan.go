@@ -55,6 +55,7 @@ type Node struct {
 	Method string // the method that was taken; "" for primitives, groups and the intent
 	Name   string // name of the step in its method, or ""
 	Shared bool   // a need: achieved once per plan
+	Key    string // identifies the ground method, or the ground step, to the planner; see [Excluded]
 	Range  diag.Range
 }
 

@@ -1,0 +1,223 @@
+package compiler
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/flyingrobots/jitos/compiler/plan"
+	"github.com/flyingrobots/jitos/lang"
+	"github.com/flyingrobots/jitos/lang/diag"
+)
+
+// defaultShell runs scripts where the module does not name another.
+var defaultShell = []string{"sh", "-euc"}
+
+// fill evaluates all that a step consists of. With unknown arguments it only checks types.
+func (b *build) fill(t *lang.Task, name string, in env) *ground {
+	g := &ground{whole: true, step: plan.Step{
+		Task: t.Name, Description: t.Description, Range: t.Range, Rule: name, NoCache: t.NoCache,
+	}}
+	s := &g.step
+	known := func(x hcl.Expression, ok bool) bool {
+		g.whole = g.whole && (ok || x == nil)
+		return ok
+	}
+	files := in.with("task", b.taskValue)
+	if list, ok := b.list(t.Outputs, in); known(t.Outputs, ok) {
+		s.Outputs = &plan.Files{Patterns: b.patterns(list, t.Outputs, "an output")}
+		g.outputs = s.Outputs.Patterns
+	}
+	if t.Inputs != nil {
+		known(t.Inputs, b.inputs(g, t.Inputs, files))
+	}
+	in = in.with("self", cty.ObjectVal(map[string]cty.Value{
+		"inputs": patternList(s.Inputs, t.Inputs), "outputs": patternList(s.Outputs, t.Outputs),
+	}))
+	if script, ok := b.text(t.Run, in); known(t.Run, ok) {
+		s.Command.Script, s.Command.Shell = script, b.shell()
+	}
+	if argv, ok := b.list(t.Exec, in); known(t.Exec, ok) {
+		if s.Command.Argv = argv; len(argv) == 0 || argv[0] == "" {
+			b.fail(lang.CodeShape, place(t.Exec), "exec names no program", `Write exec = ["PROGRAM", "ARGUMENT", …].`)
+		}
+	}
+	s.Command.Dir = "."
+	if dir, ok := b.text(t.Dir, in); known(t.Dir, ok) {
+		s.Command.Dir = b.inside(dir, place(t.Dir), "the directory of a step")
+	}
+	if file, ok := b.text(t.DepsFile, in); known(t.DepsFile, ok) {
+		s.DepsFile = b.inside(file, place(t.DepsFile), "a deps_file")
+	}
+	if d, ok := b.text(t.Timeout, in); known(t.Timeout, ok) {
+		var err error
+		if s.Timeout, err = lang.Duration(d); err != nil || s.Timeout <= 0 {
+			b.bad[t.Timeout] = true
+			b.fail(lang.CodeShape, place(t.Timeout), fmt.Sprintf("%q is not a timeout", d), `Write a duration such as "90s" or "10m".`)
+		}
+	}
+	vars, ok := b.table(t.Env, in)
+	known(t.Env, ok)
+	for _, v := range vars {
+		s.Command.Env = append(s.Command.Env, plan.Var{Name: v[0], Value: v[1]})
+	}
+	caches, ok := b.table(t.Caches, in)
+	known(t.Caches, ok)
+	for _, c := range caches {
+		s.Caches = append(s.Caches, plan.Cache{Env: c[0], Name: c[1]})
+	}
+	if tools, ok := b.list(t.Tools, in); known(t.Tools, ok) {
+		s.Tools = tools
+	}
+	if a := t.Allow; a != nil {
+		if a.Network != nil {
+			s.Allow.Network, ok = b.flag(a.Network, in)
+			known(a.Network, ok)
+		}
+		s.Allow.ReadOnly, ok = b.list(a.ReadPaths, in)
+		known(a.ReadPaths, ok)
+		s.Allow.Write, ok = b.list(a.WritePaths, in)
+		known(a.WritePaths, ok)
+		s.Allow.Env, ok = b.list(a.Env, in)
+		known(a.Env, ok)
+	}
+	for _, c := range conjuncts(t.When) {
+		if b.atStart(c) {
+			s.When = append(s.When, b.check("", c, in))
+		}
+	}
+	return g
+}
+
+func (b *build) shell() []string {
+	if s := b.u.module.Settings.Shell; s != nil {
+		return s
+	}
+	return defaultShell
+}
+
+// inputs splits inputs into patterns and tasks.
+func (b *build) inputs(g *ground, x hcl.Expression, in env) bool {
+	v, ok := b.value(x, in)
+	if !ok {
+		return false
+	}
+	if u, _ := v.UnmarkDeep(); !u.IsWhollyKnown() {
+		return false
+	}
+	refs, err := references(v, x)
+	if err != nil {
+		b.bad[x] = true
+		b.fail(lang.CodeEvaluation, place(x), "wrong type of inputs", sentence(err.Error())+" Inputs are paths, patterns and tasks.")
+		return false
+	}
+	g.step.Inputs = &plan.Files{Patterns: []string{}}
+	for _, r := range refs {
+		if r.isTask {
+			g.refs = append(g.refs, r)
+		} else if p, ok := b.pattern(r.pattern, r.at, "an input"); ok {
+			g.step.Inputs.Patterns = append(g.step.Inputs.Patterns, p)
+		}
+	}
+	return true
+}
+
+func patternList(f *plan.Files, x hcl.Expression) cty.Value {
+	switch {
+	case f != nil:
+		return stringList(f.Patterns)
+	case x == nil:
+		return cty.ListValEmpty(cty.String)
+	}
+	return cty.UnknownVal(cty.List(cty.String))
+}
+
+func (b *build) patterns(list []string, x hcl.Expression, what string) []string {
+	out := []string{}
+	for i, p := range list {
+		if p, ok := b.pattern(p, item(x, i), what); ok {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// pattern is p in canonical form; a trailing slash stays.
+func (b *build) pattern(p string, at diag.Range, what string) (string, bool) {
+	clean := path.Clean(p)
+	switch {
+	case p == "":
+		b.fail(lang.CodeShape, at, what+" is empty", "Write a path or a pattern relative to the workspace.")
+		return "", false
+	case path.IsAbs(p), clean == "..", strings.HasPrefix(clean, "../"), slices.Contains(strings.Split(p, "/"), ".."):
+		b.fail(CodeOutside, at, fmt.Sprintf("%s is outside the workspace: %s", what, p), "Paths are relative to the workspace. Grant other places with allow { paths = { … } }.")
+		return "", false
+	case !doublestar.ValidatePattern(p):
+		b.fail(lang.CodeShape, at, fmt.Sprintf("%s is not a pattern: %s", what, p), "A bracket or a brace is not closed, or a backslash ends it.")
+		return "", false
+	}
+	if strings.HasSuffix(p, "/") && clean != "." {
+		clean += "/"
+	}
+	return clean, true
+}
+
+// inside is a path that has to be in the workspace.
+func (b *build) inside(p string, at diag.Range, what string) string {
+	clean := path.Clean(p)
+	if !fs.ValidPath(clean) {
+		b.fail(CodeOutside, at, fmt.Sprintf("%s is outside the workspace: %s", what, p), "It is a path relative to the workspace.")
+		return "."
+	}
+	return clean
+}
+
+// table is x as names with strings, sorted by name. An element that is null is left out.
+func (b *build) table(x hcl.Expression, in env) (out [][2]string, known bool) {
+	v, ok := b.as(x, in, cty.Map(cty.String))
+	if !ok || x == nil || !v.IsWhollyKnown() || v.IsNull() {
+		return nil, false
+	}
+	for it := v.ElementIterator(); it.Next(); {
+		k, e := it.Element()
+		if !e.IsNull() {
+			out = append(out, [2]string{k.AsString(), e.AsString()})
+		}
+	}
+	return out, true
+}
+
+// check is a condition that is evaluated while a plan runs.
+func (b *build) check(name string, x hcl.Expression, in env) plan.Check {
+	u := b.u
+	return plan.Check{
+		Name: name, Text: u.source(x), Range: place(x),
+		Test: func(v plan.View) (ok bool, values string, err error) {
+			e := u.newEvaluator(lang.World{FS: v.FS, Digest: v.Digest, LookPath: v.LookPath, Env: v.Env}, false)
+			ok, good := e.flag(x, in)
+			if !good {
+				return false, "", e.diags.Err()
+			}
+			if !ok {
+				values = e.because(x, in)
+			}
+			return ok, values, nil
+		},
+	}
+}
+
+// source is x as it is written, on one line.
+func (u *universe) source(x hcl.Expression) string {
+	r := x.Range()
+	src := u.module.Source(r.Filename)
+	if r.End.Byte > len(src) || r.Start.Byte > r.End.Byte {
+		return ""
+	}
+	return strings.Join(strings.Fields(string(src[r.Start.Byte:r.End.Byte])), " ")
+}

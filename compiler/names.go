@@ -1,0 +1,291 @@
+package compiler
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/flyingrobots/jitos/lang"
+	"github.com/flyingrobots/jitos/lang/diag"
+)
+
+// scope is what an expression may refer to, besides variables and locals.
+type scope struct {
+	params   []string // nil: param is not there
+	each     bool
+	self     bool
+	tasks    bool
+	plan     bool
+	any      []string
+	steps    []string
+	noFacts  bool // not even the observed ones
+	changing bool // also facts that tasks change
+}
+
+func (s scope) roots() []string {
+	out := []string{"local", "var"}
+	for _, r := range []struct {
+		name  string
+		there bool
+	}{{"any", s.any != nil}, {"each", s.each}, {"param", s.params != nil}, {"plan", s.plan}, {"self", s.self}, {"step", s.steps != nil}, {"task", s.tasks}} {
+		if r.there {
+			out = append(out, r.name)
+		}
+	}
+	return out
+}
+
+// names resolves what expressions refer to.
+type names struct {
+	*evaluator
+	u         *universe
+	tasks     map[string]*task
+	taskNames []string
+	uses      map[string]bool
+}
+
+// check resolves the names in x. One that does not resolve makes x bad.
+func (n *names) check(x hcl.Expression, s scope) {
+	if x == nil {
+		return
+	}
+	before := len(n.diags)
+	for _, t := range x.Variables() {
+		n.traversal(t, s)
+	}
+	n.calls(x, s)
+	if len(n.diags) > before {
+		n.bad[x] = true
+	}
+}
+
+func (n *names) unknown(at diag.Range, code, summary, name string, there []string, prefix string) {
+	d := diag.Diagnostic{Code: code, Subject: at, Summary: summary}
+	if s, ok := diag.Suggest(name, there); ok {
+		d.Label = "did you mean " + prefix + s + "?"
+	} else if len(there) > 0 && len(there) <= 10 {
+		d.Detail = "There is " + prefix + strings.Join(there, ", "+prefix) + "."
+	}
+	n.diags = append(n.diags, d)
+}
+
+func (n *names) traversal(t hcl.Traversal, s scope) {
+	root, whole := t.RootName(), lang.RangeOf(t.SourceRange())
+	attr, isAttr := "", false
+	if len(t) > 1 {
+		if a, ok := t[1].(hcl.TraverseAttr); ok {
+			attr, isAttr = a.Name, true
+		}
+	}
+	if root == "secret" {
+		n.unsupported(whole, "secret")
+		return
+	}
+	roots := s.roots()
+	if !slices.Contains(roots, root) {
+		d := diag.Diagnostic{Code: lang.CodeUnknownName, Subject: whole, Summary: fmt.Sprintf("unknown name %q", root)}
+		switch guess, ok := diag.Suggest(root, roots); {
+		case root == "fact":
+			d.Label = "facts are asked for as fact::" + attr + "(…)"
+		case slices.Contains([]string{"any", "each", "param", "plan", "self", "step", "task"}, root):
+			d.Summary = fmt.Sprintf("%q is not available here", root)
+			d.Detail = "An expression may refer to " + strings.Join(roots, ", ") + " here."
+		case ok:
+			d.Label = "did you mean " + guess + "?"
+		default:
+			d.Detail = "An expression may refer to " + strings.Join(roots, ", ") + " here; text is written in quotes."
+		}
+		n.diags = append(n.diags, d)
+		return
+	}
+	if !isAttr {
+		n.fail(lang.CodeUnknownName, whole, fmt.Sprintf("%q is not a value of its own", root), fmt.Sprintf("Say which one: %s.NAME.", root))
+		return
+	}
+	switch root {
+	case "var":
+		n.oneOf(whole, "variable", attr, n.variables(), "var.")
+	case "local":
+		n.oneOf(whole, "local", attr, n.localNames(), "local.")
+	case "param":
+		n.oneOf(whole, "parameter", attr, s.params, "param.")
+	case "any":
+		n.oneOf(whole, "free variable", attr, s.any, "any.")
+	case "each":
+		n.oneOf(whole, "attribute", attr, []string{"key", "value"}, "each.")
+	case "self":
+		n.oneOf(whole, "attribute", attr, []string{"inputs", "outputs"}, "self.")
+	case "plan":
+		n.oneOf(whole, "attribute", attr, []string{"cost"}, "plan.")
+	case "step":
+		n.unsupported(whole, "the result of a step")
+	case "task":
+		n.task(attr, t[2:], whole)
+	}
+}
+
+func (n *names) oneOf(at diag.Range, what, name string, there []string, prefix string) {
+	if !slices.Contains(there, name) {
+		n.unknown(at, lang.CodeUnknownName, fmt.Sprintf("unknown %s %q", what, name), name, there, prefix)
+	}
+}
+
+func (n *names) variables() (out []string) {
+	for _, v := range n.u.module.Variables {
+		out = append(out, v.Name)
+	}
+	return out
+}
+
+func (n *names) localNames() (out []string) {
+	for _, l := range n.u.module.Locals {
+		out = append(out, l.Name)
+	}
+	return out
+}
+
+// task resolves task.NAME and what follows it.
+func (n *names) task(name string, rest hcl.Traversal, whole diag.Range) {
+	t := n.tasks[name]
+	switch {
+	case n.uses[name]:
+		return // modules are not supported, which has been said
+	case t == nil:
+		n.unknown(whole, lang.CodeUnknownTask, fmt.Sprintf("unknown task %q", name), name, n.taskNames, "task.")
+		return
+	case len(rest) == 0:
+		return
+	}
+	switch step := rest[0].(type) {
+	case hcl.TraverseAttr:
+		n.unsupported(whole, fmt.Sprintf("task.%s.%s", name, step.Name))
+	case hcl.TraverseIndex:
+		if key, err := plain(step.Key); err == nil {
+			n.member(t, fmt.Sprint(key), whole)
+		}
+		if len(rest) > 1 {
+			n.unsupported(whole, "an attribute of a task")
+		}
+	}
+}
+
+// member finds a member of a family.
+func (n *names) member(t *task, key string, at diag.Range) *member {
+	if t.ForEach == nil {
+		n.fail(lang.CodeUnknownTask, at, fmt.Sprintf("task %q has no members", t.Name), fmt.Sprintf("It has no for_each: write task.%s.", t.Name))
+		return nil
+	}
+	for _, m := range t.members {
+		if m.key == key {
+			return m
+		}
+	}
+	if t.keys { // else for_each was wrong, which has been said
+		var keys []string
+		for _, m := range t.members {
+			keys = append(keys, m.key)
+		}
+		d := diag.Diagnostic{Code: lang.CodeUnknownTask, Subject: at, Summary: fmt.Sprintf("task %q has no member %q", t.Name, key)}
+		if s, ok := diag.Suggest(key, keys); ok {
+			d.Label = fmt.Sprintf("did you mean task.%s[%q]?", t.Name, s)
+		}
+		n.diags = append(n.diags, d)
+	}
+	return nil
+}
+
+func (n *names) calls(x hcl.Expression, s scope) {
+	for _, c := range callsIn(x) {
+		at := lang.RangeOf(c.NameRange)
+		rel, isFact := strings.CutPrefix(c.Name, "fact::")
+		if c.Name == "facts" && len(c.Args) == 1 {
+			if v, ds := c.Args[0].Value(nil); !ds.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() {
+				rel, isFact = v.AsString(), true
+				at = lang.RangeOf(c.Args[0].Range())
+			}
+		}
+		if !isFact {
+			if _, known := n.root.Functions[c.Name]; !known {
+				n.bad[x] = true // package lang has said so
+			}
+			continue
+		}
+		r := n.u.relations[rel]
+		switch {
+		case r == nil:
+			n.unknown(at, lang.CodeUnknownFact, fmt.Sprintf("unknown fact %q", rel), rel, n.factNames(), "fact::")
+		case s.noFacts:
+			n.fail(lang.CodeUnknownFact, at, "facts are not available here", "What facts are observed from cannot depend on facts.")
+		case c.Name != "facts" && len(c.Args) != len(r.Columns) && !c.ExpandFinal:
+			n.arity(r, len(c.Args), place(c))
+		case !r.observed && (!s.changing || c.Name == "facts"):
+			n.fail(CodeCondition, at, fmt.Sprintf("fact %q changes as tasks run", rel), "It can be asked for in the `when` of tasks and methods only.")
+		}
+	}
+}
+
+func (n *names) factNames() (out []string) {
+	for _, f := range n.u.module.Facts {
+		out = append(out, f.Name)
+	}
+	return out
+}
+
+func (n *names) arity(r *relation, got int, at diag.Range) {
+	var cols []string
+	for _, c := range r.Columns {
+		cols = append(cols, c.Name)
+	}
+	n.fail(lang.CodeArguments, at, fmt.Sprintf("fact %q has %d columns, not %d", r.Name, len(cols), got), fmt.Sprintf("It is asked for as fact::%s(%s).", r.Name, strings.Join(cols, ", ")))
+}
+
+// localCycles reports locals that refer to themselves, with the chain.
+func (n *names) localCycles() {
+	const open, done = 1, 2
+	state := map[string]int{}
+	var chain []string
+	var walk func(name string)
+	walk = func(name string) {
+		l := n.locals[name]
+		if l == nil || state[name] == done {
+			return
+		}
+		if state[name] == open {
+			cycle := append(slices.Clone(chain[slices.Index(chain, name):]), name)
+			n.fail(CodeLocalCycle, l.Range, "locals refer to each other in a circle", "local."+strings.Join(cycle, " → local.")+". Give one of them a value of its own.")
+			for _, c := range cycle {
+				n.bad[n.locals[c].Expr] = true
+			}
+			return
+		}
+		state[name], chain = open, append(chain, name)
+		for _, ref := range n.refer(l.Expr).names {
+			if next, ok := strings.CutPrefix(ref, "local."); ok {
+				walk(next)
+			}
+		}
+		state[name], chain = done, chain[:len(chain)-1]
+	}
+	for _, l := range n.u.module.Locals {
+		walk(l.Name)
+	}
+}
+
+// written is t as it stands in the file.
+func written(t hcl.Traversal) string {
+	out := t.RootName()
+	for _, step := range t[1:] {
+		switch s := step.(type) {
+		case hcl.TraverseAttr:
+			out += "." + s.Name
+		case hcl.TraverseIndex:
+			out += "[" + text(s.Key) + "]"
+		case hcl.TraverseSplat:
+			out += "[*]"
+		}
+	}
+	return out
+}

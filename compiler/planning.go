@@ -1,0 +1,509 @@
+package compiler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+
+	"github.com/flyingrobots/jitos/compiler/htn"
+	"github.com/flyingrobots/jitos/compiler/plan"
+	"github.com/flyingrobots/jitos/lang/diag"
+	"github.com/flyingrobots/jitos/warp"
+	"github.com/flyingrobots/jitos/warp/cbor"
+)
+
+// goal is a resolved intent.
+type goal struct {
+	name string // canonical: "build", "compile os=darwin"
+	slap *slap
+	unit *unit // of a task; not yet part of an assembly
+	rng  diag.Range
+}
+
+// Plan finds the first candidate for an intent that uses none of the ground methods and steps that are excluded. facts is
+// the System graph: its fact nodes, which are the kept facts, join the observed ones.
+//
+// The error is a [*NoPlanError] when there is no candidate, a [*RefusedError] when the slap assumes what does not hold,
+// a [*diag.ListError] when the intent makes no sense or the program has errors, or ctx's cause.
+func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, excluded []plan.Excluded) (*plan.Plan, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.diags.HasErrors() {
+		return nil, &diag.ListError{List: p.diags}
+	}
+	n := p.names
+	bad, reads := maps.Clone(n.bad), len(n.reads)
+	defer func() { n.bad, n.reads = bad, n.reads[:reads] }()
+
+	g, err := p.goal(in)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.assumed(g, facts); err != nil {
+		return nil, err
+	}
+	a := p.base
+	if g.unit != nil && a.byName[g.unit.name] == nil {
+		if err := n.try(func() { a = p.assemble(g.unit) }); err != nil {
+			return nil, err
+		}
+		p.finish(a)
+	}
+	problem := htn.Problem{Facts: facts}
+	var ops []warp.Op
+	for _, f := range p.observed {
+		if _, there := facts.Node(f.ID()); !there {
+			ops = append(ops, warp.AddNode(f))
+		}
+	}
+	if problem.Facts, err = facts.Apply(warp.Rewrite{Ops: ops}); err != nil {
+		return nil, fmt.Errorf("observed facts: %w", err)
+	}
+	if g.slap != nil {
+		problem.Goal = []htn.Sub{{Task: "slap." + g.slap.Name}, {Task: "slap." + g.slap.Name + ".success"}}
+	} else {
+		problem.Goal = []htn.Sub{{Task: g.unit.name}}
+	}
+	for _, x := range excluded {
+		e, err := exclusion(x)
+		if err != nil {
+			return nil, err
+		}
+		problem.Exclude = append(problem.Exclude, e)
+	}
+	c, err := p.search(ctx, a, g, problem)
+	if err != nil {
+		return nil, err
+	}
+	if stale := a.stale(n.reads[reads:]); stale.HasErrors() {
+		return nil, &diag.ListError{List: stale}
+	}
+	var out *plan.Plan
+	var made error
+	if err := n.try(func() { out, made = (&planner{assembly: a, goal: g, c: c}).plan() }); err != nil || made != nil {
+		return nil, errors.Join(err, made)
+	}
+	m := n.u.module
+	out.Program, out.Candidate, out.Excluded = p.digest, len(excluded), slices.Clone(excluded)
+	out.Ignore, out.Strict = m.Settings.Ignore, m.Settings.Strict
+	for _, f := range m.Facts {
+		keep := plan.Keep(f.Keep)
+		if keep == "" {
+			keep = plan.KeepRun
+		}
+		out.Relations = append(out.Relations, plan.Relation{Name: f.Name, Keep: keep, Observed: n.u.relations[f.Name].observed})
+	}
+	return out, nil
+}
+
+// Exclude is the ground method nearest above a step that failed for good, for the next call of Plan. false: no method
+// led to the step, so that there is no other way; what is excluded is the step itself then.
+func (p *Program) Exclude(pl *plan.Plan, step int, reason string) (plan.Excluded, bool) {
+	s := &pl.Steps[step]
+	for i := s.Node; i >= 0; i = pl.Tree[i].Parent {
+		if n := pl.Tree[i]; n.Method != "" {
+			return plan.Excluded{Node: n, Step: s.ID, Reason: reason, Key: n.Key}, true
+		}
+	}
+	n := pl.Tree[s.Node]
+	return plan.Excluded{Node: n, Step: s.ID, Reason: reason, Key: n.Key}, false
+}
+
+// ground methods and steps as text: what Exclude gives and Plan takes.
+type groundKey struct {
+	Task   string     `cbor:"task"`
+	Args   [][]byte   `cbor:"args"`
+	Method string     `cbor:"method"`
+	Bind   []boundKey `cbor:"bind"`
+}
+
+type boundKey struct {
+	Var   string `cbor:"var"`
+	Value []byte `cbor:"value"`
+}
+
+func keyOf(n htn.Node) (string, error) {
+	k := groundKey{Task: n.Task, Args: [][]byte{}, Method: n.Method, Bind: []boundKey{}}
+	for _, a := range n.Args {
+		k.Args = append(k.Args, []byte(a))
+	}
+	for _, b := range n.Bind {
+		k.Bind = append(k.Bind, boundKey{b.Var, []byte(b.Value)})
+	}
+	b, err := cbor.Encode(k)
+	return string(b), err
+}
+
+func exclusion(x plan.Excluded) (htn.Exclusion, error) {
+	var k groundKey
+	if err := cbor.Unmarshal([]byte(x.Key), &k); err != nil {
+		return htn.Exclusion{}, fmt.Errorf("what is excluded does not come from a plan: %w", err)
+	}
+	e := htn.Exclusion{Task: k.Task, Method: k.Method, Reason: x.Reason}
+	for _, a := range k.Args {
+		e.Args = append(e.Args, htn.Value(a))
+	}
+	for _, b := range k.Bind {
+		e.Bind = append(e.Bind, htn.Bound{Var: b.Var, Value: htn.Value(b.Value)})
+	}
+	return e, nil
+}
+
+func problem(code, summary, detail string) error {
+	return &diag.ListError{List: diag.List{{Code: code, Summary: summary, Detail: detail}}}
+}
+
+// goal finds what an intent means.
+func (p *Program) goal(in Intent) (*goal, error) {
+	name := in.Target
+	if name == "" {
+		i := slices.IndexFunc(p.targets, func(t Target) bool { return t.Default })
+		if i < 0 {
+			return nil, problem(CodeNoTarget, "no target", p.hint("Say which one, or set jitos { default = task.NAME }."))
+		}
+		name = p.targets[i].Kind + "." + p.targets[i].Name
+	}
+	kind, task, key, isMember := address(name)
+	if s := p.slaps[task]; s != nil && kind != "task" && !isMember {
+		if len(in.Args) > 0 {
+			return nil, problem(CodeTarget, fmt.Sprintf("slap %q takes no arguments", s.Name), "Its values are variables of the module: --var NAME=VALUE.")
+		}
+		return &goal{name: s.Name, slap: s, rng: s.Range}, nil
+	}
+	t := p.names.tasks[task]
+	if t == nil || kind == "slap" {
+		var names []string
+		for _, t := range p.targets {
+			names = append(names, t.Name)
+		}
+		detail := p.hint("")
+		if s, ok := diag.Suggest(task, names); ok {
+			detail = "Did you mean " + s + "? " + detail
+		}
+		return nil, problem(CodeTarget, fmt.Sprintf("unknown target %q", in.Target), detail)
+	}
+	var m *member
+	switch {
+	case isMember:
+		var err error
+		if err = p.names.try(func() { m = p.names.member(t, key, t.Range) }); err != nil {
+			return nil, err
+		}
+	case t.ForEach == nil:
+		m = t.members[0]
+	case len(in.Args) > 0:
+		return nil, problem(CodeTarget, fmt.Sprintf("task %q is a family, which takes no arguments", t.Name), "Name one of its members: "+t.Name+`["KEY"].`)
+	default:
+		b := p.base.build
+		if u := b.byName[t.Name+"[*]"]; u != nil {
+			return &goal{name: t.Name, unit: u, rng: t.Range}, nil
+		}
+		u := &unit{name: t.Name + "[*]", rng: t.Range}
+		for _, m := range t.members {
+			if plain := b.byName[m.name]; plain != nil {
+				u.needs = append(u.needs, need{unit: plain, at: t.Range})
+			}
+		}
+		return &goal{name: t.Name, unit: u, rng: t.Range}, nil
+	}
+	return p.arguments(t, m, in)
+}
+
+// arguments reads the arguments of an intent.
+func (p *Program) arguments(t *task, m *member, in Intent) (*goal, error) {
+	var diags diag.List
+	fail := func(summary, detail string) {
+		diags = append(diags, diag.Diagnostic{Code: CodeTarget, Summary: summary, Detail: detail})
+	}
+	for _, name := range slices.Sorted(maps.Keys(in.Args)) {
+		if !slices.Contains(t.paramNames, name) {
+			detail := fmt.Sprintf("Task %s takes %s.", t.Name, list(t.paramNames, "no arguments"))
+			if s, ok := diag.Suggest(name, t.paramNames); ok {
+				detail = "Did you mean " + s + "? " + detail
+			}
+			fail(fmt.Sprintf("task %q has no parameter %q", t.Name, name), detail)
+		}
+	}
+	g := &goal{name: m.name, rng: t.Range}
+	args := make([]cty.Value, len(t.params))
+	for i, q := range t.params {
+		raw, given := in.Args[q.Name]
+		if !given {
+			if args[i] = q.def; q.def == cty.NilVal {
+				fail(fmt.Sprintf("task %q needs the argument %q", t.Name, q.Name), fmt.Sprintf("Give it as %s=VALUE.", q.Name))
+			}
+			continue
+		}
+		v, err := typed(raw, q.Type)
+		if err == nil && q.Defaults != nil && !v.IsNull() {
+			v, err = convert.Convert(q.Defaults.Apply(v), q.Type)
+		}
+		if err == nil {
+			_, err = encode(v)
+		}
+		if err != nil {
+			fail(fmt.Sprintf("%s=%s does not fit task %q", q.Name, raw, t.Name), sentence(err.Error()))
+			continue
+		}
+		args[i] = v
+		if q.def == cty.NilVal || !v.RawEquals(q.def) {
+			g.name += " " + q.Name + "=" + typedText(v)
+		}
+	}
+	if diags.HasErrors() {
+		return nil, &diag.ListError{List: diags}
+	}
+	g.unit = &unit{name: call(m.name, t.params, args), task: t, member: m, args: args}
+	return g, nil
+}
+
+func list(names []string, none string) string {
+	if len(names) == 0 {
+		return none
+	}
+	return strings.Join(names, ", ")
+}
+
+// hint lists the targets.
+func (p *Program) hint(advice string) string {
+	if len(p.targets) == 0 {
+		return "This module has no tasks."
+	}
+	var names []string
+	needed := map[string]bool{}
+	for _, u := range p.base.units {
+		for _, n := range u.needs {
+			if n.unit.member != nil {
+				needed[n.unit.member.task.Name] = true
+			}
+		}
+		for _, c := range u.calls {
+			if c.member != nil {
+				needed[c.member.task.Name] = true
+			}
+		}
+	}
+	var free []string
+	for _, t := range p.targets {
+		names = append(names, t.Name)
+		if t.Kind == "task" && !needed[t.Name] {
+			free = append(free, t.Name)
+		}
+	}
+	if len(free) == 1 && advice != "" {
+		advice = fmt.Sprintf("Nothing needs task %s, so it may be the one: `jitos apply %s`, or jitos { default = task.%s }.", free[0], free[0], free[0])
+	}
+	return strings.TrimSpace(advice + " Targets: " + strings.Join(names, ", ") + ".")
+}
+
+// address reads a target: `build`, `task.build`, `slap.release`, `page["a"]`.
+func address(s string) (kind, name, key string, isMember bool) {
+	t, ds := hclsyntax.ParseTraversalAbs([]byte(s), "", hcl.InitialPos)
+	if ds.HasErrors() {
+		return "", s, "", false
+	}
+	name = t.RootName()
+	rest := t[1:]
+	if len(rest) > 0 && (name == "task" || name == "slap") {
+		if a, ok := rest[0].(hcl.TraverseAttr); ok {
+			kind, name, rest = name, a.Name, rest[1:]
+		}
+	}
+	switch len(rest) {
+	case 0:
+		return kind, name, "", false
+	case 1:
+		if i, ok := rest[0].(hcl.TraverseIndex); ok {
+			key, _ = keyText(i.Key)
+			return kind, name, key, true
+		}
+	}
+	return "", s, "", false
+}
+
+// assumed checks what a slap assumes.
+func (p *Program) assumed(g *goal, facts warp.Graph) error {
+	if g.slap == nil {
+		return nil
+	}
+	u := p.names.u
+	kept := map[string]map[string]bool{}
+	for _, n := range facts.Nodes("fact") {
+		v, err := cbor.Decode(n.Data)
+		if err != nil {
+			return fmt.Errorf("a fact of the System graph: %w", err)
+		}
+		row, _ := v.([]any)
+		rel, ok := row[0].(string)
+		if r := u.relations[rel]; !ok || r == nil || r.observed || len(row) != len(r.Columns)+1 {
+			continue
+		}
+		vals := make([]cty.Value, len(row)-1)
+		for i, x := range row[1:] {
+			vals[i] = wrap(x)
+		}
+		k, err := rowKey(vals)
+		if err != nil {
+			return fmt.Errorf("a fact of the System graph: %w", err)
+		}
+		if kept[rel] == nil {
+			kept[rel] = map[string]bool{}
+		}
+		kept[rel][k] = true
+	}
+	for _, r := range u.relations { // order: each on its own
+		if !r.observed {
+			r.kept, r.known = kept[r.Name], true
+		}
+	}
+	defer func() {
+		for _, r := range u.relations { // order: each on its own
+			r.kept, r.known = nil, false
+		}
+	}()
+	var refused diag.List
+	for _, c := range g.slap.Assumes {
+		n := len(p.names.diags)
+		holds, ok := p.names.flag(c.Condition, nil)
+		if !ok {
+			failed := slices.Clone(p.names.diags[n:])
+			p.names.diags = p.names.diags[:n]
+			return failed.Err()
+		}
+		if !holds {
+			refused = append(refused, diag.Diagnostic{
+				Code: CodeRefused, Subject: place(c.Condition), Label: p.names.because(c.Condition, nil),
+				Summary: fmt.Sprintf("assumption %q does not hold", c.Name), Detail: "Nothing was planned. Make it true, and try again.",
+			})
+		}
+	}
+	if refused != nil {
+		return &RefusedError{Target: g.name, list: refused.Sorted()}
+	}
+	return nil
+}
+
+// search takes the first candidate that the slap's constraints allow.
+func (p *Program) search(ctx context.Context, a *assembly, g *goal, problem htn.Problem) (*htn.Candidate, error) {
+	var broken diag.List
+	for c, err := range a.program.Plans(ctx, problem) {
+		if err != nil {
+			return nil, p.failure(g, err, broken)
+		}
+		if g.slap == nil || len(g.slap.Constraints) == 0 {
+			return &c, nil
+		}
+		in := env{"plan": cty.ObjectVal(map[string]cty.Value{"cost": cty.NumberFloatVal(c.Cost)})}
+		all := true
+		for _, k := range g.slap.Constraints {
+			holds := false
+			if err := p.names.try(func() { holds, _ = p.names.flag(k.Condition, in) }); err != nil {
+				return nil, err
+			}
+			if !holds {
+				all = false
+				broken = diag.List{{
+					Code: CodeExhausted, Subject: place(k.Condition), Label: p.names.because(k.Condition, in),
+					Summary: fmt.Sprintf("no candidate for %s keeps constraint %q", g.name, k.Name), Detail: "Relax the constraint, or give the tasks a cheaper way.",
+				}}
+				break
+			}
+		}
+		if all {
+			return &c, nil
+		}
+	}
+	return nil, p.failure(g, &htn.NoPlanError{}, broken)
+}
+
+// failure turns what the search says into diagnostics.
+func (p *Program) failure(g *goal, err error, broken diag.List) error {
+	if limit, ok := errors.AsType[*htn.LimitError](err); ok && limit.Limit != "time" {
+		return &diag.ListError{List: diag.List{{Code: CodeLimit, Subject: g.rng, Summary: limit.Error(), Detail: "A method that calls its own task without getting nearer to an end is the usual cause."}}}
+	}
+	no, ok := errors.AsType[*htn.NoPlanError](err)
+	switch {
+	case !ok:
+		return err
+	case broken != nil:
+		return &NoPlanError{Target: g.name, list: broken}
+	}
+	d := diag.Diagnostic{Code: CodeNoPlan, Subject: g.rng, Label: g.name, Summary: "no way to achieve " + g.name, Detail: "Make one of these conditions true, or add a method."}
+	w := whyNot{d: &d, told: map[*htn.Refusal]bool{}, p: p}
+	w.refusal(&no.Why, 1)
+	return &NoPlanError{Target: g.name, list: diag.List{d}}
+}
+
+// whyNot writes a tree of refusals as related places.
+type whyNot struct {
+	d    *diag.Diagnostic
+	told map[*htn.Refusal]bool
+	p    *Program
+}
+
+// maxReasons is how many lines of "why not" are shown.
+const maxReasons = 40
+
+func (w *whyNot) refusal(r *htn.Refusal, depth int) {
+	if w.told[r] {
+		return
+	}
+	w.told[r] = true
+	name := w.p.shown(r.Task, r.Args)
+	for _, o := range r.Against {
+		if len(w.d.Related) >= maxReasons {
+			return
+		}
+		who := "task " + name
+		rng := r.Range
+		if o.Method != "" {
+			who, rng = "method "+o.Method+" of "+name, o.Range
+		}
+		why := o.Cond
+		switch {
+		case o.Below != nil:
+			why = "needs " + w.p.shown(o.Below.Task, o.Below.Args)
+		case o.Reason != "":
+			why = o.Reason
+		}
+		w.d.Related = append(w.d.Related, diag.Related{Range: rng, Label: strings.Repeat("  ", depth-1) + who + ": " + why})
+		if o.Below != nil {
+			w.refusal(o.Below, depth+1)
+		}
+	}
+}
+
+// shown is a task of the domain for a person.
+func (p *Program) shown(name string, args []htn.Value) string {
+	u := p.base.byName[name]
+	switch {
+	case u == nil:
+		return name
+	case u.lifted:
+		return call(u.member.name, u.task.params, u.values(args))
+	case u.task == nil:
+		return strings.TrimSuffix(strings.TrimPrefix(name, "slap."), "[*]")
+	}
+	return name
+}
+
+// values are the arguments of a lifted unit.
+func (u *unit) values(args []htn.Value) []cty.Value {
+	out := make([]cty.Value, len(u.task.params))
+	for i, q := range u.task.params {
+		v, err := decode(args[i], q.Type)
+		if err != nil {
+			v = cty.DynamicVal
+		}
+		out[i] = v
+	}
+	return out
+}

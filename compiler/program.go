@@ -1,0 +1,686 @@
+package compiler
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/ext/typeexpr"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/flyingrobots/jitos/compiler/htn"
+	"github.com/flyingrobots/jitos/compiler/plan"
+	"github.com/flyingrobots/jitos/lang"
+	"github.com/flyingrobots/jitos/lang/diag"
+	"github.com/flyingrobots/jitos/warp"
+	"github.com/flyingrobots/jitos/warp/cbor"
+)
+
+// Program is a compiled module: what can be applied, and how the planner sees it. It is safe for concurrent use.
+type Program struct {
+	mu       sync.Mutex // planning evaluates expressions, which remembers values
+	names    *names
+	order    []*task
+	value    cty.Value // of `task` in expressions
+	base     *assembly
+	digest   [32]byte
+	rules    map[string]warp.Rule
+	targets  []Target
+	slaps    map[string]*slap
+	observed []warp.Node
+	diags    diag.List
+}
+
+// assembly is a domain and what its units are.
+type assembly struct {
+	*flow
+	program *htn.Program
+}
+
+// slap is a declared slap with the units that stand for it.
+type slap struct {
+	*lang.SLAP
+	scope *plan.Scope
+}
+
+// Compile resolves every name, types every value, evaluates what is static and builds the domain. It returns the best
+// program it can and all diagnostics, sorted: with errors among them the program has targets, but makes no plans. It sees
+// the workspace through o.World alone, which also serves the plans that are made later.
+func Compile(m *lang.Module, o Options) (*Program, diag.List) {
+	u := newUniverse(m)
+	given := u.variables(o.Vars)
+	var told []lang.Reading
+	world := o.World
+	world.Read = func(r lang.Reading) {
+		told = append(told, r)
+		if o.World.Read != nil {
+			o.World.Read(r)
+		}
+	}
+	e := u.newEvaluator(world, false)
+	e.diags = given
+	p := &Program{names: &names{evaluator: e, u: u, tasks: map[string]*task{}, uses: map[string]bool{}}, rules: map[string]warp.Rule{}, slaps: map[string]*slap{}}
+	p.declare()
+	p.resolve()
+	u.validate(e)
+	p.settle()
+	p.target()
+	p.checks()
+	if e.diags.HasErrors() { // what is wrong with names says enough: its consequences would only be noise
+		p.base = p.assemble(nil)
+	} else if p.base = p.assemble(nil); !e.diags.HasErrors() {
+		p.finish(p.base)
+	}
+	p.digest = digest(m, o.Vars, told)
+	p.diags, e.diags = e.diags.Sorted(), nil
+	return p, p.diags
+}
+
+// Rules are the rewrite rules by the name that [plan.Step.Rule] says: those of the program and of the plans made so far.
+func (p *Program) Rules() map[string]warp.Rule {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.rules)
+}
+
+// Digest identifies what was compiled: equal sources, variables and readings have equal digests.
+func (p *Program) Digest() [32]byte { return p.digest }
+
+// Observed are the observed facts as they are at plan start: nodes of kind "fact", in order of declaration.
+func (p *Program) Observed() []warp.Node { return slices.Clone(p.observed) }
+
+// Targets are what can be applied: tasks, then slaps, in written order.
+func (p *Program) Targets() []Target { return slices.Clone(p.targets) }
+
+// digest has one form for what a program depends on: sources, variables, readings.
+func digest(m *lang.Module, vars map[string]string, told []lang.Reading) [32]byte {
+	var list []any
+	for _, f := range m.Files() {
+		list = append(list, []any{f, m.Source(f)})
+	}
+	set := []any{}
+	for _, v := range m.Variables {
+		if raw, ok := vars[v.Name]; ok {
+			set = append(set, []any{v.Name, raw})
+		}
+	}
+	read := []any{}
+	for _, r := range told {
+		read = append(read, []any{r.Kind, r.Name, r.Value, r.Found})
+	}
+	b, err := cbor.Encode([]any{"jitos/program/v1", list, set, read})
+	if err != nil { // text that is not UTF-8 has no canonical form; it is told apart all the same
+		b = fmt.Appendf(nil, "%q %q %q", list, set, read)
+	}
+	return sha256.Sum256(b)
+}
+
+// declare enters tasks and methods.
+func (p *Program) declare() {
+	n := p.names
+	m := n.u.module
+	for _, u := range m.Uses {
+		n.uses[u.Alias] = true
+		n.unsupported(u.Range, "use")
+	}
+	for _, d := range m.Tasks {
+		t := &task{Task: d}
+		for _, q := range d.Params {
+			t.params = append(t.params, param{Param: q})
+			t.paramNames = append(t.paramNames, q.Name)
+		}
+		n.tasks[d.Name] = t
+		n.taskNames = append(n.taskNames, d.Name)
+		p.order = append(p.order, t)
+	}
+	for _, d := range m.Methods {
+		t := n.tasks[d.Task.Name]
+		if t == nil {
+			if !n.uses[d.Task.Name] {
+				n.unknown(d.Task.Range, lang.CodeUnknownTask, fmt.Sprintf("unknown task %q", d.Task.Name), d.Task.Name, n.taskNames, "")
+			}
+			continue
+		}
+		t.methods = append(t.methods, d)
+	}
+	for _, t := range p.order {
+		switch {
+		case t.Primitive() && t.compound():
+			n.diags = append(n.diags, diag.Diagnostic{
+				Code: CodeNoWay, Subject: t.Range, Label: "task " + t.Name, Summary: fmt.Sprintf("task %q has both a command and methods", t.Name),
+				Related: []diag.Related{{Range: t.methods[0].Range, Label: "method " + t.methods[0].Name}},
+				Detail:  "Move the command into a task of its own, and make it the step of a method.",
+			})
+		case !t.Primitive() && !t.compound() && t.Needs == nil:
+			n.fail(CodeNoWay, t.Range, fmt.Sprintf("task %q says nothing about how it is carried out", t.Name), "Give it run or exec, a method, or needs.")
+		case !t.Primitive():
+			p.idle(t)
+		}
+	}
+}
+
+// idle reports what only a command makes use of on a task that has none.
+func (p *Program) idle(t *task) {
+	for _, a := range []struct {
+		name string
+		expr hcl.Expression
+	}{
+		{"inputs", t.Inputs}, {"outputs", t.Outputs}, {"when", t.When}, {"caches", t.Caches}, {"tools", t.Tools}, {"env", t.Env},
+		{"dir", t.Dir}, {"deps_file", t.DepsFile}, {"timeout", t.Timeout}, {"cost", t.Cost},
+	} {
+		if a.expr != nil {
+			p.names.fail(CodeNoWay, place(a.expr), fmt.Sprintf("task %q has %s but no command", t.Name, a.name), "It belongs on the tasks that have one: the steps of its methods, or what it needs.")
+		}
+	}
+	if t.Effects != nil {
+		p.names.fail(CodeNoWay, t.Effects.Range, fmt.Sprintf("task %q has effects but no command", t.Name), "They belong on the tasks that have one: the steps of its methods, or what it needs.")
+	}
+}
+
+// resolve checks the names in all expressions. What later steps need is evaluated as soon as it can be: parameters'
+// defaults, members of families, observed facts.
+func (p *Program) resolve() {
+	n := p.names
+	m := n.u.module
+	for _, l := range m.Locals {
+		n.check(l.Expr, scope{})
+	}
+	n.localCycles()
+	for _, v := range m.Variables {
+		for _, c := range v.Validations {
+			n.check(c.Condition, scope{})
+			n.check(c.ErrorMessage, scope{})
+		}
+	}
+	for _, f := range m.Facts {
+		n.check(f.From, scope{noFacts: true})
+	}
+	for _, t := range p.order {
+		n.check(t.ForEach, scope{})
+		for _, q := range t.Params {
+			n.check(q.Default, scope{})
+		}
+	}
+	p.observed = n.u.observe(n.evaluator)
+	for _, t := range p.order {
+		for i := range t.params {
+			q := &t.params[i]
+			if q.Default == nil {
+				continue
+			}
+			if v, ok := n.value(q.Default, nil); ok {
+				v, _ = v.UnmarkDeep()
+				if q.Defaults != nil && !v.IsNull() {
+					v = q.Defaults.Apply(v)
+				}
+				if v, ok = n.convert(v, q.Type, q.Default); ok && v.IsWhollyKnown() {
+					q.def = v
+				}
+			}
+		}
+		if t.ForEach == nil {
+			t.keys, t.members = true, []*member{{task: t, name: t.Name}}
+			continue
+		}
+		keys, ok := (&build{names: n}).forEach(t.ForEach, nil)
+		t.keys = ok
+		for _, k := range keys {
+			k.task, k.name = t, fmt.Sprintf("%s[%s]", t.Name, quote(k.key))
+			t.members = append(t.members, &k)
+		}
+	}
+	p.value = taskValues(p.order)
+	for _, t := range p.order {
+		p.resolveTask(t)
+	}
+	for _, s := range m.SLAPs {
+		p.resolveSLAP(s)
+	}
+}
+
+func (p *Program) resolveTask(t *task) {
+	n := p.names
+	s := scope{params: t.paramNames, each: t.ForEach != nil}
+	if s.params == nil {
+		s.params = []string{}
+	}
+	if len(t.params) == 0 {
+		s.params = nil
+	}
+	refs, self, when := s, s, s
+	refs.tasks, self.self, when.changing = true, true, true
+	n.check(t.Needs, refs)
+	n.check(t.Inputs, refs)
+	n.check(t.Outputs, s)
+	n.check(t.Cost, s)
+	n.check(t.When, when)
+	for _, x := range []hcl.Expression{t.Run, t.Exec, t.Caches, t.Tools, t.Env, t.Dir, t.DepsFile, t.Timeout} {
+		n.check(x, self)
+	}
+	if a := t.Allow; a != nil {
+		for _, x := range []hcl.Expression{a.Network, a.ReadPaths, a.WritePaths, a.Env} {
+			n.check(x, self)
+		}
+	}
+	if fx := t.Effects; fx != nil {
+		for _, a := range slices.Concat(fx.Asserts, fx.Retracts) {
+			n.stated(a, s)
+		}
+	}
+	for _, m := range t.methods {
+		ms := s
+		ms.steps, ms.any = []string{}, []string{}
+		for _, v := range m.Any {
+			ms.any = append(ms.any, v.Name)
+		}
+		for _, st := range m.Steps {
+			ms.steps = append(ms.steps, st.Name)
+		}
+		if m.Any == nil {
+			ms.any = nil
+		}
+		when := ms
+		when.changing, when.steps = true, nil
+		n.check(m.When, when)
+		n.check(m.Cost, s)
+		for i, st := range m.Steps {
+			each := ms
+			each.each = each.each || st.ForEach != nil
+			n.check(st.ForEach, ms)
+			n.reference(st.Task, st.With, each, st.Range)
+			for _, a := range st.After {
+				if !slices.ContainsFunc(m.Steps[:i], func(o *lang.Step) bool { return o.Name == a.Name }) {
+					n.laterStep(a, m, i)
+				}
+			}
+		}
+	}
+}
+
+// laterStep reports an `after` that names no step above.
+func (n *names) laterStep(a lang.Name, m *lang.Method, i int) {
+	var above []string
+	for _, o := range m.Steps[:i] {
+		above = append(above, o.Name)
+	}
+	if slices.ContainsFunc(m.Steps[i:], func(o *lang.Step) bool { return o.Name == a.Name }) {
+		n.fail(lang.CodeUnknownStep, a.Range, fmt.Sprintf("step %q is not above this one", a.Name), "A step comes after steps that are written above it.")
+		return
+	}
+	n.unknown(a.Range, lang.CodeUnknownStep, fmt.Sprintf("unknown step %q", a.Name), a.Name, above, "")
+}
+
+// stated checks a fact that is asserted or retracted.
+func (n *names) stated(a *lang.Atom, s scope) {
+	for _, x := range a.Args {
+		n.check(x, s)
+	}
+	r := n.u.relations[a.Fact]
+	switch {
+	case r == nil:
+		n.unknown(a.NameRange, lang.CodeUnknownFact, fmt.Sprintf("unknown fact %q", a.Fact), a.Fact, n.factNames(), "fact::")
+	case len(a.Args) != len(r.Columns):
+		n.arity(r, len(a.Args), a.Range)
+	case r.observed:
+		n.diags = append(n.diags, diag.Diagnostic{
+			Code: CodeCondition, Subject: a.NameRange, Label: "stated by a task", Summary: fmt.Sprintf("fact %q is observed, so no task can change it", a.Fact),
+			Related: []diag.Related{{Range: r.Range, Label: "fact " + r.Name}}, Detail: "What is observed has `from`; what tasks assert has not.",
+		})
+	}
+}
+
+// reference checks a task that is called, and the arguments that it is given.
+func (n *names) reference(ref *lang.TaskRef, with []*lang.Attr, s scope, at diag.Range) {
+	for _, a := range with {
+		n.check(a.Expr, s)
+	}
+	if ref == nil || ref.Use != "" {
+		return
+	}
+	n.check(ref.Key, s)
+	t := n.tasks[ref.Name]
+	switch {
+	case t == nil:
+		n.unknown(ref.Range, lang.CodeUnknownTask, fmt.Sprintf("unknown task %q", ref.Name), ref.Name, n.taskNames, "task.")
+	case n.fits(t, with, at) && ref.Key != nil && len(n.refer(ref.Key).names) == 0:
+		if key, ok := n.text(ref.Key, nil); ok {
+			n.member(t, key, ref.Range)
+		}
+	}
+}
+
+func (p *Program) resolveSLAP(s *lang.SLAP) {
+	n := p.names
+	n.check(s.Intent, scope{})
+	for _, a := range s.Context {
+		n.check(a.Expr, scope{})
+	}
+	for _, g := range s.Goals {
+		n.reference(g.Task, g.With, scope{}, g.Range)
+	}
+	for _, c := range s.Assumes {
+		n.check(c.Condition, scope{changing: true})
+	}
+	for _, c := range s.Constraints {
+		n.check(c.Condition, scope{plan: true})
+	}
+	for _, c := range s.Successes {
+		n.check(c.Condition, scope{})
+		n.check(c.Run, scope{})
+		if c.Task != nil {
+			n.reference(c.Task, c.With, scope{}, c.Range)
+		}
+	}
+	if s.Scope != nil {
+		n.check(s.Scope.Include, scope{})
+		n.check(s.Scope.Exclude, scope{})
+	}
+}
+
+// settle evaluates what nothing else would, so that its errors are seen, and refuses what only later versions carry out.
+func (p *Program) settle() {
+	n := p.names
+	m := n.u.module
+	for _, l := range m.Locals {
+		static := !n.bad[l.Expr]
+		n.deep(l.Expr, func(r *refs) {
+			static = static && !slices.ContainsFunc(r.calls, func(c string) bool {
+				return slices.Contains(readers, c) || c == "facts" || strings.HasPrefix(c, "fact::")
+			})
+		})
+		if static {
+			n.local(l.Name)
+		}
+	}
+	if m.Settings.TraceReads != "" {
+		n.unsupported(m.Settings.Range, "trace_reads")
+	}
+	for _, f := range m.Facts {
+		if f.Probe != nil {
+			n.unsupported(f.Probe.Range, "probe")
+		}
+	}
+	for _, q := range m.Pools {
+		n.unsupported(q.Range, "pool")
+	}
+	for _, w := range m.Workers {
+		n.unsupported(w.Range, "worker")
+	}
+	for _, s := range m.Secrets {
+		n.unsupported(s.Range, "secret")
+	}
+	for _, t := range p.order {
+		p.later(t)
+	}
+	for _, s := range m.SLAPs {
+		switch {
+		case s.Prefer != "" && s.Prefer != "order":
+			n.unsupported(s.Range, fmt.Sprintf("prefer = %q", s.Prefer))
+		case s.Speculate > 1:
+			n.unsupported(s.Range, "speculate")
+		case s.Collapse == "ask":
+			n.unsupported(s.Range, `collapse = "ask"`)
+		}
+	}
+}
+
+// later refuses the attributes of a task that this version does not carry out.
+func (p *Program) later(t *task) {
+	n := p.names
+	at := func(x hcl.Expression, what string) {
+		if x != nil {
+			n.unsupported(place(x), what)
+		}
+	}
+	block := func(there bool, r diag.Range, what string) {
+		if there {
+			n.unsupported(r, what)
+		}
+	}
+	at(t.Stdin, "stdin")
+	at(t.Reports, "reports")
+	at(t.Result, "result")
+	at(t.Check, "check")
+	at(t.Compensate, "compensate")
+	for _, u := range t.Uses {
+		n.unsupported(u.NameRange, "uses")
+	}
+	block(t.External, t.Range, "external")
+	block(t.Interactive, t.Range, "interactive")
+	block(t.IsService, t.Range, "service")
+	if t.Worker != nil {
+		n.unsupported(t.Worker.Range, "worker")
+	}
+	if t.Retry != nil {
+		n.unsupported(t.Retry.Range, "retry")
+	}
+	if t.Ready != nil {
+		n.unsupported(t.Ready.Range, "ready")
+	}
+	if a := t.Allow; a != nil {
+		at(a.Ports, "ports")
+		at(a.Containers, "containers")
+		for _, s := range a.Secrets {
+			n.unsupported(s.Range, "secrets")
+		}
+	}
+}
+
+// target lists what can be applied, and finds the default.
+func (p *Program) target() {
+	m := p.names.u.module
+	kind, name := "slap", ""
+	switch d := m.Settings.Default; {
+	case d != nil:
+		kind, name = d.Kind, d.Name
+		var slaps []string
+		for _, s := range m.SLAPs {
+			slaps = append(slaps, s.Name)
+		}
+		if kind == "task" {
+			p.names.oneOfTargets(d, p.names.taskNames)
+		} else {
+			p.names.oneOfTargets(d, slaps)
+		}
+	case len(m.SLAPs) == 1:
+		name = m.SLAPs[0].Name
+	default:
+		name = "default"
+	}
+	for _, t := range p.order {
+		x := Target{Kind: "task", Name: t.Name, Description: t.Description, Range: t.Range, Default: kind == "task" && name == t.Name}
+		for _, q := range t.params {
+			y := Param{Name: q.Name, Description: q.Description, Type: "any", Required: q.Default == nil}
+			if q.Type != cty.DynamicPseudoType {
+				y.Type = typeexpr.TypeString(q.Type)
+			}
+			if q.def != cty.NilVal {
+				y.Default = typedText(q.def)
+			}
+			x.Params = append(x.Params, y)
+		}
+		for _, w := range t.methods {
+			x.Methods = append(x.Methods, w.Name)
+		}
+		p.targets = append(p.targets, x)
+	}
+	for _, s := range m.SLAPs {
+		intent := ""
+		if s.Intent != nil {
+			intent, _ = p.names.text(s.Intent, nil)
+		}
+		p.targets = append(p.targets, Target{Kind: "slap", Name: s.Name, Description: intent, Range: s.Range, Default: kind == "slap" && name == s.Name})
+		p.slaps[s.Name] = &slap{SLAP: s}
+	}
+}
+
+func (n *names) oneOfTargets(d *lang.Target, there []string) {
+	if !slices.Contains(there, d.Name) {
+		code := lang.CodeUnknownName
+		if d.Kind == "task" {
+			code = lang.CodeUnknownTask
+		}
+		n.unknown(d.Range, code, fmt.Sprintf("unknown %s %q", d.Kind, d.Name), d.Name, there, d.Kind+".")
+	}
+}
+
+// typedText is v as a person types it: see typed.
+func typedText(v cty.Value) string {
+	if v.Type() == cty.String && !v.IsNull() {
+		return v.AsString()
+	}
+	return text(v)
+}
+
+// checks types what is only evaluated later: conditions over a run's result, tasks that cannot do without arguments, and
+// what a slap limits.
+func (p *Program) checks() {
+	n := p.names
+	types := n.u.newEvaluator(lang.World{}, true)
+	types.bad = n.bad
+	types.localsFrom(n.evaluator)
+	dry := &build{names: &names{evaluator: types, u: n.u, tasks: n.tasks, taskNames: n.taskNames, uses: n.uses}, taskValue: p.value}
+	for _, t := range p.order {
+		if !t.Primitive() || !t.required() {
+			continue
+		}
+		in := env{}
+		if t.ForEach != nil {
+			in["each"] = cty.ObjectVal(map[string]cty.Value{"key": cty.UnknownVal(cty.String), "value": cty.DynamicVal})
+		}
+		vals := map[string]cty.Value{}
+		for _, q := range t.params {
+			vals[q.Name] = cty.UnknownVal(q.Type)
+		}
+		in["param"] = cty.ObjectVal(vals)
+		dry.fill(t.Task, t.Name, in)
+	}
+	for _, s := range n.u.module.SLAPs {
+		for _, c := range s.Successes {
+			if c.Condition != nil {
+				types.flag(c.Condition, nil)
+			}
+		}
+		for _, c := range s.Constraints {
+			types.flag(c.Condition, env{"plan": cty.ObjectVal(map[string]cty.Value{"cost": cty.UnknownVal(cty.Number)})})
+		}
+		for _, a := range s.Context {
+			types.value(a.Expr, nil)
+		}
+		if s.Scope == nil {
+			continue
+		}
+		b := &build{names: n}
+		sc := &plan.Scope{Range: s.Scope.Range}
+		if list, ok := b.list(s.Scope.Include, nil); ok {
+			sc.Include = b.patterns(list, s.Scope.Include, "a place in scope")
+		}
+		if list, ok := b.list(s.Scope.Exclude, nil); ok {
+			sc.Exclude = b.patterns(list, s.Scope.Exclude, "a place out of scope")
+		}
+		p.slaps[s.Name].scope = sc
+	}
+	n.diags = append(n.diags, types.diags...)
+}
+
+// localsFrom takes over values, so that what is wrong with them is not said twice.
+func (e *evaluator) localsFrom(o *evaluator) {
+	for name, l := range o.locals { // order: a map again
+		if l.value != cty.NilVal {
+			e.locals[name] = l
+		}
+	}
+}
+
+// assemble makes the units of all tasks and slaps, and of one more target.
+func (p *Program) assemble(more *unit) *assembly {
+	b := &build{names: p.names, order: p.order, taskValue: p.value, byName: map[string]*unit{}}
+	for _, t := range p.order {
+		for _, m := range t.members {
+			if !t.required() && t.keys {
+				b.plain(m)
+			}
+		}
+	}
+	for _, s := range b.u.module.SLAPs {
+		b.slap(s)
+	}
+	if more != nil {
+		b.unit(more.member, more.args, 0)
+	}
+	b.run()
+	if more == nil {
+		b.endless()
+	}
+	a := &assembly{flow: newFlow(b)}
+	a.link()
+	b.diags = append(b.diags, a.stale(b.reads)...)
+	if b.diags.HasErrors() {
+		return a
+	}
+	d := htn.Domain{Tasks: make([]htn.Task, len(b.units))}
+	for i, u := range b.units {
+		d.Tasks[i] = u.domain()
+	}
+	var err error
+	if a.program, err = htn.Compile(d); err != nil {
+		b.fail(CodeCondition, diag.Range{}, "the program cannot be planned", sentence(err.Error()))
+	}
+	return a
+}
+
+// slap makes the units of a slap: its goals, and its criteria.
+func (b *build) slap(s *lang.SLAP) {
+	at := &unit{frame: &frame{env: env{}}}
+	at.frame.unit = at
+	goals := &unit{name: "slap." + s.Name, rng: s.Range}
+	b.enter(goals)
+	for _, g := range s.Goals {
+		if u, args, ok := b.call(g.Task, g.With, at.frame, g.Range); ok {
+			goals.needs = append(goals.needs, need{unit: u, args: args, at: g.Range})
+		}
+	}
+	criteria := &unit{name: goals.name + ".success", rng: s.Range}
+	b.enter(criteria)
+	for _, c := range s.Successes {
+		name := criteria.name + "." + c.Name
+		switch {
+		case c.Task != nil:
+			u, args, ok := b.call(c.Task, c.With, at.frame, c.Range)
+			if !ok {
+				continue
+			}
+			group := &unit{name: name, rng: c.Range, needs: []need{{unit: u, args: args, at: c.Range}}}
+			b.enter(group)
+			criteria.needs = append(criteria.needs, need{unit: group, at: c.Range})
+		case c.Run != nil:
+			t := &task{Task: &lang.Task{Name: strings.TrimPrefix(name, "slap."), Run: c.Run, Range: c.Range}}
+			u := &unit{name: name, task: t, frame: &frame{env: env{}}}
+			u.frame.unit = u
+			b.enter(u)
+			criteria.needs = append(criteria.needs, need{unit: u, at: c.Range})
+		}
+	}
+}
+
+// domain is u as the planner's task.
+func (u *unit) domain() htn.Task {
+	t := htn.Task{Name: u.name, Params: u.params(), Operator: u.rule, When: u.when, Methods: u.methods, Cost: u.cost, Range: u.rng}
+	for _, n := range u.needs {
+		t.Needs = append(t.Needs, htn.Sub{Task: n.unit.name, Args: n.args})
+	}
+	return t
+}
+
+// finish makes the rules of an assembly known.
+func (p *Program) finish(a *assembly) {
+	for _, u := range a.units {
+		if u.rule != nil {
+			p.rules[u.name] = *u.rule
+		}
+	}
+}
