@@ -72,7 +72,8 @@ type Log struct {
 	flags   byte // of the next record
 	dirty   bool // something is not durable
 	newName bool // the segment's name is not durable
-	saved   uint64
+	saved   uint64    // events before the last checkpoint
+	system  warp.Hash // digest of the System that was appended last; zero if not known
 	broken  error
 }
 
@@ -195,6 +196,9 @@ func (l *Log) Append(e Event) (idx uint64, err error) {
 	l.last = l.written + int64(len(l.buf))
 	l.buf, l.chain = appendRecord(l.buf, &e, l.chain, l.flags)
 	l.flags, l.dirty = 0, true
+	if e.Kind == RewriteApplied && e.View == System {
+		l.system = e.Digest
+	}
 	l.n++
 	return e.Idx, nil
 }
@@ -300,8 +304,11 @@ func (l *Log) System() (warp.Graph, error) {
 func (l *Log) SinceCheckpoint() uint64 { return l.n - l.saved }
 
 // Checkpoint commits and keeps g, which must be the System's graph after all that was appended, for quicker opening.
-// A failure to write it harms nothing.
+// A graph with another digest than the one recorded last is refused. A failure to write it harms nothing.
 func (l *Log) Checkpoint(g warp.Graph) error {
+	if l.system != (warp.Hash{}) && l.system != g.Digest() {
+		return &MismatchError{Idx: l.n, Want: l.system, Got: g.Digest()}
+	}
 	if err := l.Commit(); err != nil {
 		return err
 	}
