@@ -102,9 +102,7 @@ func (s *Store) temp() (*os.File, error) {
 // touch tells whether the object is there, and if so makes it young, so that a GC that is under way leaves it.
 func (s *Store) touch(d Digest) bool {
 	path := s.path(d)
-	now := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_NOW}}
-	return unix.UtimesNanoAt(unix.AT_FDCWD, path, now, 0) == nil ||
-		unix.UtimesNanoAt(unix.AT_FDCWD, path+packed, now, 0) == nil
+	return touchFile(path) == nil || touchFile(path+packed) == nil
 }
 
 func (s *Store) note(d Digest) {
@@ -441,7 +439,7 @@ func (s *Store) Sync() error {
 	switch {
 	case len(pending) == 0:
 	case len(pending) > fewFiles:
-		err = syncPath(s.dir, unix.Syncfs)
+		err = s.syncAll(pending)
 	default:
 		err = s.syncEach(pending)
 	}

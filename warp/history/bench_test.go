@@ -8,7 +8,6 @@ import (
 	"github.com/flyingrobots/jitos/warp"
 	"github.com/flyingrobots/jitos/warp/history"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 )
 
 // sample is an event whose record takes 200 bytes.
@@ -68,7 +67,7 @@ func BenchmarkDurableAppend(b *testing.B) {
 		for b.Loop() {
 			_, err := f.Write(buf)
 			require.NoError(b, err)
-			require.NoError(b, unix.Fdatasync(int(f.Fd())))
+			require.NoError(b, fdatasync(f))
 		}
 		require.NoError(b, f.Close())
 	})

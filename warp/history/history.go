@@ -69,9 +69,9 @@ type Log struct {
 	last    int64  // where the last record of the segment begins
 	n       uint64
 	chain   warp.Hash
-	flags   byte // of the next record
-	dirty   bool // something is not durable
-	newName bool // the segment's name is not durable
+	flags   byte      // of the next record
+	dirty   bool      // something is not durable
+	newName bool      // the segment's name is not durable
 	saved   uint64    // events before the last checkpoint
 	system  warp.Hash // digest of the System that was appended last; zero if not known
 	broken  error
