@@ -29,10 +29,10 @@ type body struct {
 func (d *decoder) body(b *hclsyntax.Block, labels ...string) *body {
 	out := &body{d: d, kind: b.Type, labels: b.Labels, syn: b.Body, header: RangeOf(b.DefRange()), attrs: make([]string, 0, 40)}
 	if len(b.Labels) > len(labels) {
-		d.error(CodeLabels, RangeOf(b.LabelRanges[len(labels)]), fmt.Sprintf("%s block has %s", a(b.Type), plural(len(labels), "label")), "")
+		d.error(CodeLabels, RangeOf(b.LabelRanges[len(labels)]), fmt.Sprintf("%s block has %s", article(b.Type), plural(len(labels), "label")), "")
 	}
 	for i := len(b.Labels); i < len(labels); i++ {
-		d.error(CodeLabels, out.header, fmt.Sprintf("%s block needs its %s", a(b.Type), labels[i]),
+		d.error(CodeLabels, out.header, fmt.Sprintf("%s block needs its %s", article(b.Type), labels[i]),
 			fmt.Sprintf("Write it as %s.", strings.Join(append([]string{b.Type}, quoted(labels)...), " ")))
 		out.labels = append(out.labels[:i:i], "")
 	}
@@ -62,7 +62,7 @@ func (b *body) require(names ...string) {
 			return
 		}
 	}
-	b.d.error(CodeMissing, b.header, fmt.Sprintf("%s block needs %s", a(b.kind), strings.Join(names, " or ")), "")
+	b.d.error(CodeMissing, b.header, fmt.Sprintf("%s block needs %s", article(b.kind), strings.Join(names, " or ")), "")
 }
 
 // exclusive reports all but the first of names that are there: they exclude each other.
@@ -106,7 +106,7 @@ func (b *body) block(kind string, labels ...string) (*body, *hclsyntax.Block) {
 			first = s
 			continue
 		}
-		b.d.duplicate(a(kind)+" block stands twice in "+a(b.kind)+" block", RangeOf(s.DefRange()), RangeOf(first.DefRange()))
+		b.d.duplicate(article(kind)+" block stands twice in "+article(b.kind)+" block", RangeOf(s.DefRange()), RangeOf(first.DefRange()))
 	}
 	if first == nil {
 		return nil, nil
@@ -152,7 +152,7 @@ func (b *body) done() {
 			b.d.error(CodeUnknownAttribute, at, fmt.Sprintf("%s is a block, not an attribute", name), fmt.Sprintf("Write %s { … } without the equals sign.", name))
 			continue
 		}
-		b.d.unknown(CodeUnknownAttribute, at, fmt.Sprintf("unknown attribute %q in %s block", name, a(b.kind)), name, b.attrs, "It takes")
+		b.d.unknown(CodeUnknownAttribute, at, fmt.Sprintf("unknown attribute %q in %s block", name, article(b.kind)), name, b.attrs, "It takes")
 	}
 	for _, s := range b.syn.Blocks {
 		if slices.Contains(b.blocks, s.Type) {
@@ -164,9 +164,9 @@ func (b *body) done() {
 			continue
 		}
 		if b.kind != "" {
-			b.d.unknown(CodeUnknownBlock, at, fmt.Sprintf("unknown block %q in %s block", s.Type, a(b.kind)), s.Type, append(slices.Clone(b.blocks), b.attrs...), "It may hold")
+			b.d.unknown(CodeUnknownBlock, at, fmt.Sprintf("unknown block %q in %s block", s.Type, article(b.kind)), s.Type, append(slices.Clone(b.blocks), b.attrs...), "It may hold")
 		} else if home := homeOf(s.Type); home != "" {
-			b.d.error(CodeUnknownBlock, at, fmt.Sprintf("%s block outside of any other", a(s.Type)), fmt.Sprintf("It belongs into %s block.", a(home)))
+			b.d.error(CodeUnknownBlock, at, fmt.Sprintf("%s block outside of any other", article(s.Type)), fmt.Sprintf("It belongs into %s block.", article(home)))
 		} else {
 			b.d.unknown(CodeUnknownBlock, at, fmt.Sprintf("unknown block %q", s.Type), s.Type, b.blocks, "There are")
 		}
@@ -475,8 +475,8 @@ func quoted(words []string) []string {
 	return out
 }
 
-// a is noun with its article.
-func a(noun string) string {
+// article is noun with its article.
+func article(noun string) string {
 	if noun != "" && strings.Contains("aeio", noun[:1]) {
 		return "an " + noun
 	}

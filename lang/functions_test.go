@@ -23,7 +23,8 @@ func eval(t *testing.T, w lang.World, src string) (cty.Value, hcl.Diagnostics) {
 	require.False(t, diags.HasErrors(), diags)
 	return expr.Value(&hcl.EvalContext{Functions: lang.Functions(w), Variables: map[string]cty.Value{
 		"unknown": cty.UnknownVal(cty.String), "some": cty.ListVal([]cty.Value{cty.UnknownVal(cty.Bool), cty.False}),
-		"param": cty.ObjectVal(map[string]cty.Value{"os": cty.StringVal("plan9"), "token": cty.StringVal("hunter2").Mark("secret")}),
+		"param": cty.ObjectVal(map[string]cty.Value{"os": cty.StringVal("plan9"), "none": cty.NullVal(cty.String), "flag": cty.True, "later": cty.UnknownVal(cty.Number),
+			"list": cty.ListVal([]cty.Value{cty.NumberIntVal(1)}), "token": cty.StringVal("hunter2").Mark("secret")}),
 	}})
 }
 
@@ -262,6 +263,11 @@ func TestFromHCL(t *testing.T) {
 	require.Contains(t, one(`vra.x`), "JT2004 unknown variable")
 	require.Contains(t, one(`param.os * 2`), `JT2017 invalid operand`)
 	require.Contains(t, one(`param.os * 2`), `param.os is "plan9"`)
+	for value, want := range map[string]string{ // order: each is checked alone
+		"param.none": "null", "param.flag": "true", "param.list": "a list(number)", "param": "an object", "param.list[0]": "1",
+	} {
+		require.Contains(t, one(`fileset(`+value+`)`), value+" is "+want)
+	}
 	require.NotContains(t, one(`param.token * 2`), "hunter2")
 	require.NotContains(t, one(`parseint(param.token, 10)`), "hunter2")
 }

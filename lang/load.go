@@ -106,8 +106,9 @@ func Parse(files []File) (*Module, diag.List) {
 
 // parseFile returns what could be understood of text, nil if nothing.
 func parseFile(name string, text []byte) (*hclsyntax.Body, diag.List) {
-	if at := tooDeep(text); at >= 0 {
-		where := hcl.Pos{Line: 1 + bytes.Count(text[:at], []byte("\n")), Column: 1, Byte: bytes.LastIndexByte(text[:at], '\n') + 1}
+	at, open := scan(text)
+	if at >= 0 {
+		where := place(text, at)
 		return nil, diag.List{{
 			Code:    CodeNesting,
 			Summary: "nested too deeply",
@@ -122,6 +123,11 @@ func parseFile(name string, text []byte) (*hclsyntax.Body, diag.List) {
 	seen := map[int]bool{}
 	end := len(text)
 	for _, d := range FromHCL(diags, CodeSyntax) {
+		if open != nil && strings.HasPrefix(d.Summary, "unterminated template") { // hcl shows the end of the file
+			from, to := place(text, open.at), place(text, open.at+lineLength(text[open.at:]))
+			d.Subject = RangeOf(hcl.Range{Filename: name, Start: from, End: to})
+			d.Summary, d.Detail = "a heredoc without an end", fmt.Sprintf("It ends with a line that holds %s alone.", open.marker)
+		}
 		if at := d.Subject.Start.Byte; at <= end && !seen[at] {
 			seen[at] = true
 			syntax = append(syntax, d)
@@ -131,6 +137,12 @@ func parseFile(name string, text []byte) (*hclsyntax.Body, diag.List) {
 		}
 	}
 	return file.Body.(*hclsyntax.Body), syntax
+}
+
+// place is the position of an offset. Its column counts bytes.
+func place(text []byte, at int) hcl.Pos {
+	line := bytes.LastIndexByte(text[:at], '\n') + 1
+	return hcl.Pos{Line: 1 + bytes.Count(text[:at], []byte("\n")), Column: 1 + at - line, Byte: at}
 }
 
 // How the summaries of hcl begin that mean that inside and outside are no longer sure.

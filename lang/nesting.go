@@ -11,18 +11,20 @@ const (
 
 // level is a bracket, quoted string or heredoc that is open at some point of a text.
 type level struct {
-	kind   byte // ( [ { for brackets, $ for a template sequence, " for a string, < for a heredoc
-	chain  int  // operators, each of which may be an operand of the one before
-	marker []byte
+	kind   byte   // ( [ { for brackets, $ for a template sequence, " for a string, < for a heredoc
+	chain  int    // operators, each of which may be an operand of the one before
+	at     int    // where it starts
+	marker []byte // of a heredoc
 }
 
-// tooDeep returns the offset at which src nests deeper or chains longer than the limits, or -1. It follows the
-// lexical rules of HCL as far as they matter for that, in one pass and without allocating per token.
-func tooDeep(src []byte) int {
+// scan follows the lexical rules of HCL as far as they matter for nesting, in one pass and without allocating per token.
+// tooDeep is the offset at which src nests deeper or chains longer than the limits, or -1. open is the heredoc that has no
+// end, nil if there is none.
+func scan(src []byte) (tooDeep int, open *level) {
 	stack := make([]level, 1, maxDepth+1)
 	for i := 0; i < len(src); i++ {
 		if len(stack) > maxDepth || stack[len(stack)-1].chain > maxChain {
-			return i
+			return i, nil
 		}
 		top := &stack[len(stack)-1]
 		c := src[i]
@@ -59,7 +61,7 @@ func tooDeep(src []byte) int {
 			case '*':
 				end := bytes.Index(src[i+2:], []byte("*/"))
 				if end < 0 {
-					return -1
+					return -1, nil
 				}
 				i += end + 3
 			default:
@@ -82,7 +84,7 @@ func tooDeep(src []byte) int {
 			}
 		case '<':
 			if marker := heredocMarker(src[i:]); marker != nil {
-				stack = append(stack, level{kind: '<', marker: marker})
+				stack = append(stack, level{kind: '<', at: i, marker: marker})
 				i += lineLength(src[i:]) - 1
 			} else {
 				top.chain++
@@ -91,7 +93,12 @@ func tooDeep(src []byte) int {
 			top.chain++
 		}
 	}
-	return -1
+	for i := range stack {
+		if stack[i].kind == '<' {
+			return -1, &stack[i]
+		}
+	}
+	return -1, nil
 }
 
 // lineLength is the number of bytes before the end of the line.
