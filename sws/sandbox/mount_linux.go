@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -90,13 +91,47 @@ func cloneTree(dir int, path string, attr uint64) (int, error) {
 	return m, nil
 }
 
+// Places of PID 1's own that overlays are made with.
+const (
+	hideDir = "/sys/hide" // holds a whiteout for each name of Overlay.Hide
+	baseDir = "/sys/base" // where the lowest layer stands while an overlay over it is made
+)
+
 // mountOverlay makes a detached overlay. volatile is a must: without it every unmount writes out the whole host
 // file system.
+//
+// The kernel refuses a lower layer that lies inside another one, and layers are kept inside the workspace. So where
+// there are such, the workspace comes in as an overlay of its own, which has another root. It is made anew each time: a
+// kept one would go on showing files that were replaced since.
 func mountOverlay(o *Overlay) (int, error) {
-	opts := make([]option, 0, len(o.Lower)+4)
-	opts = append(opts, option{"userxattr", ""}, option{"volatile", ""})
-	for _, l := range o.Lower {
-		opts = append(opts, option{"lowerdir+", l})
+	for _, name := range o.Hide {
+		if err := unix.Mknod(hideDir+"/"+name, unix.S_IFCHR, 0); err != nil && err != unix.EEXIST {
+			return -1, fmt.Errorf("hide %s: %w", name, err)
+		}
 	}
-	return mountNew("overlay", quiet, append(opts, option{"upperdir", o.Upper}, option{"workdir", o.Work})...)
+	last := len(o.Lower) - 1
+	above, base := o.Lower[:last], []string{hideDir, o.Lower[last]}
+	nested := slices.ContainsFunc(above, func(l string) bool { return strings.HasPrefix(l, o.Lower[last]+"/") })
+	if nested {
+		m, err := mountNew("overlay", quiet|unix.MOUNT_ATTR_RDONLY, lowers(base)...)
+		if err != nil {
+			return -1, err
+		}
+		if err := attach(m, unix.AT_FDCWD, baseDir); err != nil {
+			return -1, err
+		}
+		defer unix.Unmount(baseDir, unix.MNT_DETACH) // the overlay above has its own hold on it
+		base = []string{baseDir}
+	}
+	opts := append(lowers(slices.Concat(above, base)), option{"volatile", ""}, option{"upperdir", o.Upper}, option{"workdir", o.Work})
+	return mountNew("overlay", quiet, opts...)
+}
+
+func lowers(dirs []string) []option {
+	opts := make([]option, 0, len(dirs)+4)
+	opts = append(opts, option{"userxattr", ""})
+	for _, d := range dirs {
+		opts = append(opts, option{"lowerdir+", d})
+	}
+	return opts
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,7 +30,7 @@ type Pool struct {
 type proc struct {
 	cmd  *exec.Cmd
 	sock int
-	wake int      // eventfd: a context was cancelled
+	wait *waiter  // for sock, and a command's output
 	diag *os.File // what the slot's process says when it crashes
 }
 
@@ -109,7 +110,7 @@ func (p *Pool) start(net bool) (*proc, error) {
 	}
 	theirs := os.NewFile(uintptr(pair[1]), "slot")
 	defer theirs.Close()
-	pr := &proc{sock: pair[0], wake: -1}
+	pr := &proc{sock: pair[0]}
 	if err := pr.launch(attr, theirs); err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox: start of a slot: %w", err), pr.stop(), os.RemoveAll(s.temp))
 	}
@@ -130,7 +131,10 @@ func (s *proc) launch(attr *syscall.SysProcAttr, sock *os.File) error {
 		return err
 	}
 	s.diag = os.NewFile(uintptr(fd), "diagnosis")
-	if s.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+	if s.wait, err = newWaiter(); err != nil {
+		return err
+	}
+	if err := s.wait.add(s.sock); err != nil {
 		return err
 	}
 	// an empty environment: a command may be able to read that of PID 1
@@ -246,8 +250,8 @@ func (s *proc) stop() error {
 
 func (s *proc) end() error {
 	unix.Close(s.sock) // PID 1 exits when its socket ends, and with it everything in the slot
-	if s.wake >= 0 {
-		unix.Close(s.wake)
+	if s.wait != nil {
+		s.wait.close()
 	}
 	if s.cmd == nil {
 		return nil
@@ -383,48 +387,42 @@ type watch struct {
 // until returns the slot's answer. A command may close its output and live on, and its output may stay open after
 // it has ended (a descriptor on its way through a socket): so both are awaited, the answer decides.
 func (w *watch) until(ctx context.Context) (a answer, err error) {
-	if ctx != nil {
-		defer w.s.wakeOn(ctx)()
+	s := w.s
+	if err := s.wait.add(w.pipe); err != nil {
+		return a, err
 	}
-	var deadline time.Time
+	deadline := time.Time{}
 	if w.c.Timeout > 0 {
 		deadline = time.Now().Add(w.c.Timeout)
 	}
+	if err := s.wait.until(deadline); err != nil {
+		return a, err
+	}
+	if ctx != nil {
+		defer s.wakeOn(ctx)()
+	}
 	buf := make([]byte, 32<<10)
-	p := []unix.PollFd{{Fd: int32(w.s.sock), Events: unix.POLLIN}, {Fd: int32(w.pipe), Events: unix.POLLIN}, {Fd: int32(w.s.wake), Events: unix.POLLIN}}
+	var ready []int
 	for {
-		wait := -1
-		if !deadline.IsZero() {
-			wait = int(max(0, time.Until(deadline)+time.Millisecond-1) / time.Millisecond)
+		ready, err = s.wait.wait(ready)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			w.timedOut = w.timedOut || !w.termed && (ctx == nil || ctx.Err() == nil)
+			err = w.stop()
 		}
-		n, err := unix.Poll(p, wait)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return a, fmt.Errorf("poll: %w", err)
-		case n == 0 && w.killed:
-			return a, errors.New("the slot does not end its command")
-		case n == 0:
-			w.timedOut = w.timedOut || !w.termed
-			deadline = w.stop()
+		if err != nil {
+			return a, err
 		}
-		if p[2].Revents != 0 {
-			p[2].Fd = -1
-			if !w.termed {
-				deadline = w.stop()
-			}
-		}
-		if p[1].Revents != 0 {
+		if slices.Contains(ready, w.pipe) { // first the output that is there
 			if !w.copy(buf) {
-				p[1].Fd = -1
+				err = s.wait.drop(w.pipe)
+			} else if w.outErr != nil && !w.termed {
+				err = w.stop()
 			}
-			if w.outErr != nil && !w.termed {
-				deadline = w.stop()
+			if err != nil {
+				return a, err
 			}
-		}
-		if p[0].Revents != 0 && p[1].Revents&unix.POLLIN == 0 { // first the output that is there
-			if err := w.s.answer(&a); err != nil {
+		} else if slices.Contains(ready, s.sock) {
+			if err := s.answer(&a); err != nil {
 				return a, err
 			}
 			return a, w.rest(buf)
@@ -432,36 +430,41 @@ func (w *watch) until(ctx context.Context) (a answer, err error) {
 	}
 }
 
-// wakeOn makes wake readable when ctx is cancelled. The function it returns ends that and leaves wake unreadable.
+// wakeOn ends a wait when ctx is cancelled, until the function that it returns is called.
 func (s *proc) wakeOn(ctx context.Context) (stop func()) {
 	fired := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() {
 		defer close(fired)
-		unix.Write(s.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // cannot fail: it is one count
+		s.wait.until(time.Unix(1, 0)) // cannot fail: it is open until stop was called
 	})
 	return func() {
 		if !cancel() {
 			<-fired
-			unix.Read(s.wake, make([]byte, 8)) // the count is there
 		}
 	}
 }
 
-// stop takes the next step towards the command's end and returns when to take the one after it.
-func (w *watch) stop() time.Time {
+// stop takes the next step towards the command's end and says when to take the one after it.
+func (w *watch) stop() error {
 	grace := w.c.Grace
 	if grace <= 0 {
 		grace = defaultGrace
 	}
 	kind := byte(frameTerm)
-	if w.termed {
+	switch {
+	case w.killed:
+		return errors.New("the slot does not end its command")
+	case w.termed:
 		kind, grace, w.killed = frameKill, 4*defaultGrace, true
 	}
 	w.termed = true
-	if send(w.s.sock, kind, nil, -1) != nil { // the slot is gone: its socket says so
-		return time.Time{}
+	if err := w.s.wait.until(time.Now().Add(grace)); err != nil {
+		return err
 	}
-	return time.Now().Add(grace)
+	if err := send(w.s.sock, kind, nil, -1); err != nil && !errors.Is(err, unix.EPIPE) {
+		return err
+	}
+	return nil // EPIPE: the slot is gone, reading its answer says so
 }
 
 // copy passes on one piece of output and reports whether more may come.

@@ -80,7 +80,7 @@ func (t *tree) make() error {
 	if err := attach(own, unix.AT_FDCWD, "/sys"); err != nil {
 		return err
 	}
-	for _, d := range []string{inner, graveDir} {
+	for _, d := range []string{inner, graveDir, hideDir, baseDir} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return err
 		}
@@ -380,8 +380,8 @@ type view struct {
 
 // show prepares the tree for c.
 func (t *tree) show(c *Command, path string) (v *view, err error) {
-	if path != t.path || t.tools == nil {
-		t.tools, t.path = slices.Concat([]Bind{}, t.machine(), toolchains(t, path)), path
+	if t.tools == nil || path != t.path {
+		t.tools, t.path = append([]Bind{}, append(t.machine(), toolchains(t, path)...)...), path
 	}
 	want := slices.Clone(t.tools)
 	var inside []Bind

@@ -61,7 +61,8 @@ type Options struct {
 
 // Overlay is the view of the workspace that a command gets. All paths are absolute directories that exist.
 type Overlay struct {
-	Lower       []string // top first, the workspace last
+	Lower       []string // top first, the workspace last; the others may lie inside it
+	Hide        []string // names in the workspace's root that the command does not see
 	Upper, Work string   // on one file system, used by no other mount; Upper receives what the command writes
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,7 +21,7 @@ func Main() (handled bool) {
 	if len(os.Args) == 0 || os.Args[0] != slotName {
 		return false
 	}
-	runtime.LockOSThread()
+	runtime.GOMAXPROCS(1) // one thing at a time: a second processor only looks for work
 	if err := serve(3); err != nil {
 		fmt.Fprintln(os.Stderr, err) // a file that the runner reads
 		os.Exit(1)
@@ -33,6 +34,7 @@ func Main() (handled bool) {
 type slot struct {
 	setup
 	sock  int
+	wake  *waiter // for sock, and a command's end
 	null  int
 	tree  *tree // nil when plain
 	spawn *spawner
@@ -81,6 +83,12 @@ func (s *slot) make() (err error) {
 	if s.null, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
 		return fmt.Errorf("/dev/null: %w", err)
 	}
+	if s.wake, err = newWaiter(); err != nil {
+		return err
+	}
+	if err := s.wake.add(s.sock); err != nil {
+		return err
+	}
 	if s.mode == int64(Plain) {
 		return s.makePlain()
 	}
@@ -90,13 +98,8 @@ func (s *slot) make() (err error) {
 // loop serves requests until the runner closes its end.
 func (s *slot) loop() error {
 	for {
-		if s.grave { // a slot that falls idle takes the last overlay away too
-			p := []unix.PollFd{{Fd: int32(s.sock), Events: unix.POLLIN}}
-			if n, err := unix.Poll(p, 5); n == 0 && err == nil {
-				if err := s.bury(); err != nil {
-					return err
-				}
-			}
+		if err := s.idle(); err != nil {
+			return err
 		}
 		kind, body, out, err := receive(s.sock)
 		if errors.Is(err, errGone) {
@@ -123,6 +126,22 @@ func (s *slot) loop() error {
 			return errors.Join(send(s.sock, frameRetire, nil, -1), s.finish())
 		}
 	}
+}
+
+// idle waits for the runner. If that takes a moment the last overlay goes too.
+func (s *slot) idle() error {
+	limit := time.Time{}
+	if s.grave {
+		limit = time.Now().Add(5 * time.Millisecond)
+	}
+	if err := s.wake.until(limit); err != nil {
+		return err
+	}
+	_, err := s.wake.wait(nil)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return s.bury()
+	}
+	return err
 }
 
 func (s *slot) cleanUp() error {
@@ -269,15 +288,17 @@ func (s *slot) executable(path string) error {
 // wait returns when no process of the command is left.
 func (s *slot) wait(ch child, a *answer) error {
 	defer unix.Close(ch.pidfd)
-	p := []unix.PollFd{{Fd: int32(ch.pidfd), Events: unix.POLLIN}, {Fd: int32(s.sock), Events: unix.POLLIN}}
-	for p[0].Revents == 0 {
-		if _, err := unix.Poll(p, -1); err == unix.EINTR {
-			continue
-		} else if err != nil {
-			return fmt.Errorf("poll: %w", err)
+	if err := errors.Join(s.wake.add(ch.pidfd), s.wake.until(time.Time{})); err != nil {
+		return err
+	}
+	var ready []int
+	for {
+		var err error
+		if ready, err = s.wake.wait(ready); err != nil {
+			return err
 		}
-		if p[1].Revents == 0 {
-			continue
+		if slices.Contains(ready, ch.pidfd) {
+			return s.reap(ch.pid, a)
 		}
 		kind, _, _, err := receive(s.sock)
 		switch {
@@ -290,7 +311,6 @@ func (s *slot) wait(ch child, a *answer) error {
 			s.killAll()
 		}
 	}
-	return s.reap(ch.pid, a)
 }
 
 // reap kills and collects everything. The command itself has ended, but a tracer among the others may hold its

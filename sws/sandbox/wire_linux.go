@@ -121,6 +121,7 @@ func (c *Command) wire(w *wire) {
 			c.Overlay = &Overlay{}
 		}
 		w.strs(&c.Overlay.Lower)
+		w.strs(&c.Overlay.Hide)
 		w.str(&c.Overlay.Upper)
 		w.str(&c.Overlay.Work)
 	}
