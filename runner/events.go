@@ -10,17 +10,17 @@ import (
 // The kinds of event that a run leaves in the history. Each names the struct that its Data holds. The terminal,
 // --json and every report are folds of these and of nothing else.
 const (
-	KindIntent      = "INTENT"            // Intent
-	KindRewrite     = "REWRITE_APPLIED"   // Rewrite
-	KindTick        = "TICK"              // Tick
-	KindObservation = "OBSERVATION"       // Observation
-	KindInvocation  = "WORKER_INVOCATION" // Invocation
-	KindResult      = "WORKER_RESULT"     // Result
-	KindHold        = "HOLD"              // End
-	KindConflict    = "CONFLICT"          // End
-	KindCollapse    = "COLLAPSE"          // Collapse
-	KindDiscard     = "DISCARD"           // End
-	KindUndo        = "UNDO"              // Collapse
+	KindIntent      = history.Intent           // Intent
+	KindRewrite     = history.RewriteApplied   // Rewrite
+	KindTick        = history.Tick             // Tick
+	KindObservation = history.Observation      // Observation
+	KindInvocation  = history.WorkerInvocation // Invocation
+	KindResult      = history.WorkerResult     // Result
+	KindHold        = history.Hold             // End
+	KindConflict    = history.Conflict         // End
+	KindCollapse    = history.Collapse         // Collapse
+	KindDiscard     = history.Discard          // End
+	KindUndo        = history.Undo             // Collapse
 )
 
 // Intent opens a run.

@@ -1,0 +1,311 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/flyingrobots/jitos/compiler/plan"
+	"github.com/flyingrobots/jitos/sws"
+	"github.com/flyingrobots/jitos/warp"
+	"github.com/flyingrobots/jitos/warp/cas"
+	"github.com/flyingrobots/jitos/warp/history"
+)
+
+// NothingError says that there is nothing to undo, clean, collapse or discard.
+type NothingError struct{ Reason string }
+
+func (e *NothingError) Error() string { return e.Reason }
+
+// change is a collapse as the history has it.
+type change struct {
+	Collapse
+	ops warp.Rewrite // of the System graph
+}
+
+// collapseOf finds what a run let into the workspace; run 0 is the last one that changed anything.
+func collapseOf(w Workspace, run int) (*change, error) {
+	var out *change
+	var ops []byte
+	for e, err := range w.Log.From(0) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Kind != KindRewrite && e.Kind != KindCollapse && e.Kind != KindUndo {
+			continue
+		}
+		d, err := Decode(e)
+		if err != nil {
+			return nil, err
+		}
+		switch d := d.Data.(type) {
+		case *Rewrite:
+			if d.Cause == "collapse" || d.Cause == "undo" {
+				ops = d.Ops
+			}
+		case *Collapse:
+			if run != 0 && d.Run != run || run == 0 && len(d.Changes) == 0 {
+				continue
+			}
+			rw, err := warp.DecodeRewrite(ops)
+			if err != nil {
+				return nil, err
+			}
+			out = &change{*d, rw}
+		}
+	}
+	switch {
+	case out == nil && run == 0:
+		return nil, &NothingError{"nothing to undo: no run has changed a file yet"}
+	case out == nil:
+		return nil, &NothingError{fmt.Sprintf("nothing to undo: run %d let nothing into the workspace", run)}
+	case len(out.Changes) == 0:
+		return nil, &NothingError{fmt.Sprintf("nothing to undo: run %d changed no file", run)}
+	}
+	return out, nil
+}
+
+// inverse takes back what a collapse did to the facts.
+func inverse(rw warp.Rewrite) warp.Rewrite {
+	var out warp.Rewrite
+	for _, op := range slices.Backward(rw.Ops) {
+		switch {
+		case op.Kind == warp.OpAddNode && op.Node.Kind == "fact":
+			out.Ops = append(out.Ops, warp.Retract(op.Node))
+		case op.Kind == warp.OpRetract:
+			out.Ops = append(out.Ops, warp.AddNode(op.Node))
+		}
+	}
+	return out
+}
+
+// Undo puts back what a run changed (0: the last one that changed anything), through the same door and as a run of its
+// own, so that undoing again does it again.
+func Undo(ctx context.Context, w Workspace, run int, o Options) (*Outcome, error) {
+	c, err := collapseOf(w, run)
+	if err != nil {
+		return nil, err
+	}
+	o.What = "undo"
+	k, err := newKernel(w, o)
+	if err != nil {
+		return nil, err
+	}
+	k.sws, k.of = -1, c.Run
+	if err := k.open(fmt.Sprintf("undo of run %d", c.Run)); err != nil {
+		return nil, err
+	}
+	var done []sws.Done
+	for _, ch := range c.Changes {
+		done = append(done, sws.Done{Path: ch.Path, Before: ch.Before.entry(), After: ch.After.entry()})
+	}
+	rw := inverse(c.ops)
+	of := nodeOf("run", map[string]any{"n": c.Run})
+	rw.Ops = append(rw.Ops, warp.AddEdge(warp.Edge{Kind: "collapsed-into", From: k.runNode().ID(), To: of.ID()}))
+	note, err := k.note(KindUndo, rw)
+	if err != nil {
+		return nil, err
+	}
+	r, err := w.Space.Undo(ctx, strconv.Itoa(k.run), done, note)
+	return k.ended(r, err, fmt.Sprintf("undo of run %d", c.Run))
+}
+
+// ended turns the answer of package sws into an outcome, and records what it did not record itself.
+func (k *kernel) ended(r sws.Receipt, err error, target string) (*Outcome, error) {
+	out := &Outcome{Run: k.run, SWS: k.sws, Target: target, Status: Done}
+	if c, ok := errors.AsType[*sws.ConflictError](err); ok {
+		end := &End{Run: k.run, SWS: k.sws, Reason: c.Error(), Failed: true}
+		for _, p := range c.Paths {
+			end.Paths = append(end.Paths, p.Path)
+		}
+		out.Status, out.Conflicts, out.Reason = Conflicted, c.Paths, c.Error()
+		return out, errors.Join(k.emit(KindConflict, k.viewOf(), warp.Hash{}, end), k.settleHistory())
+	}
+	if e, ok := errors.AsType[*sws.RefusedError](err); ok {
+		out.Status, out.Reason = Refused, e.Error()
+		return out, errors.Join(k.emit(KindDiscard, k.viewOf(), warp.Hash{}, &End{Run: k.run, SWS: k.sws, Reason: e.Error(), Failed: true}), k.settleHistory())
+	}
+	if err != nil {
+		return nil, errors.Join(err, k.abandon(err.Error()))
+	}
+	out.Changed, out.Collapsed = changesOf(r.Ops), r.Ops
+	return out, nil
+}
+
+func (e Entry) entry() sws.Entry {
+	out := sws.Entry{Kind: kindOf(e.Type), Mode: e.Mode, Size: e.Size, Target: e.Target}
+	switch {
+	case out.Kind == sws.Link:
+		out.Digest = cas.Sum([]byte(e.Target))
+	case len(e.Digest) == len(out.Digest):
+		out.Digest = cas.Digest(e.Digest)
+	}
+	return out
+}
+
+// Clean removes what the given steps produced and what still stands in the workspace as they made it. Like any change
+// it goes through a collapse and can be undone.
+func Clean(ctx context.Context, w Workspace, pl *plan.Plan, o Options) (*Outcome, error) {
+	o.What = "clean"
+	k, err := newKernel(w, o)
+	if err != nil {
+		return nil, err
+	}
+	gone := map[string]bool{}
+	var dirs []string
+	for i := range pl.Steps {
+		last, err := lastOf(*w.System, pl.Steps[i].ID)
+		if err != nil {
+			return nil, err
+		}
+		if last == nil {
+			continue
+		}
+		for _, c := range produced(*w.System, last.node) {
+			e, _, err := w.Base.Entry(c.Path)
+			switch {
+			case err != nil:
+				return nil, err
+			case e.Kind == sws.Absent || c.After.Kind == sws.Absent || !sameContent(e, c.After):
+			case e.Kind == sws.Dir:
+				dirs = append(dirs, c.Path)
+			default:
+				gone[c.Path] = true
+			}
+		}
+	}
+	// directories go when nothing else is in them
+	slices.SortFunc(dirs, func(a, b string) int { return len(b) - len(a) })
+	for _, d := range slices.Compact(dirs) {
+		names, _, err := w.Base.Dir(d)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(names, func(n string) bool { return !gone[d+"/"+n] }) {
+			gone[d] = true
+		}
+	}
+	if len(gone) == 0 {
+		return &Outcome{Status: Nothing, NothingToDo: true, Target: pl.Target}, nil
+	}
+	if err := k.open("clean " + pl.Target); err != nil {
+		return nil, err
+	}
+	t := sws.Transaction{Tx: strconv.Itoa(k.run)}
+	for _, p := range sortedKeys(gone) {
+		t.Changes = append(t.Changes, sws.Staged{Change: sws.Change{Path: p}})
+	}
+	if t.Note, err = k.collapseNote(warp.Rewrite{}); err != nil {
+		return nil, err
+	}
+	set, err := k.workingSet()
+	if err != nil {
+		return nil, err
+	}
+	r, err := set.Collapse(ctx, t)
+	out, err := k.ended(r, err, "clean "+pl.Target)
+	return out, errors.Join(err, set.Discard())
+}
+
+// Keep says which side wins where a held result and the workspace differ.
+type Keep string
+
+// The sides.
+const (
+	KeepNeither   Keep = ""
+	KeepWorkspace Keep = "workspace"
+	KeepSWS       Keep = "sws"
+)
+
+// CollapseHeld lets the result of a run that was held into the workspace. keep decides the paths (none: all) in which the
+// workspace has moved on. With dry it only says what would happen.
+func CollapseHeld(ctx context.Context, w Workspace, run, id int, keep Keep, paths []string, dry bool, o Options) (*Outcome, error) {
+	k, err := newKernel(w, o)
+	if err != nil {
+		return nil, err
+	}
+	set, err := w.Space.OpenSet(id)
+	if err != nil {
+		return nil, err
+	}
+	defer set.Close()
+	k.run, k.sws, k.opened = run, id, true
+	t, ok := set.Held()
+	if !ok {
+		return nil, &NothingError{fmt.Sprintf("sws %d holds nothing to collapse", id)}
+	}
+	chosen := func(p string) bool { return len(paths) == 0 || slices.Contains(paths, p) }
+	switch keep {
+	case KeepSWS:
+		for _, c := range t.Changes {
+			if chosen(c.Path) {
+				set.Base().Forget(c.Path)
+			}
+		}
+		t.Reads = slices.DeleteFunc(t.Reads, func(r sws.Read) bool { return chosen(r.Path) })
+	case KeepWorkspace:
+		moved := map[string]bool{}
+		for _, c := range t.Changes {
+			if !chosen(c.Path) {
+				continue
+			}
+			if moved[c.Path], err = set.Base().Changed(c.Path); err != nil {
+				return nil, err
+			}
+		}
+		t.Changes = slices.DeleteFunc(t.Changes, func(c sws.Staged) bool { return moved[c.Path] })
+		t.Reads = slices.DeleteFunc(t.Reads, func(r sws.Read) bool { return chosen(r.Path) })
+	}
+	target := fmt.Sprintf("sws %d", id)
+	if dry {
+		return k.dry(set, t, target)
+	}
+	r, err := set.Collapse(ctx, t)
+	if _, conflict := errors.AsType[*sws.ConflictError](err); err != nil && !conflict {
+		return nil, err
+	}
+	out, err := k.ended(r, err, target)
+	if err == nil && out.Status == Done {
+		err = set.Discard()
+	}
+	return out, err
+}
+
+// dry says whether a held transaction would enter the workspace.
+func (k *kernel) dry(set *sws.Set, t sws.Transaction, target string) (*Outcome, error) {
+	out := &Outcome{Run: k.run, SWS: k.sws, Target: target, Status: Held}
+	for _, c := range t.Changes {
+		before, was, err := set.Base().Entry(c.Path)
+		changed, err2 := set.Base().Changed(c.Path)
+		if errors.Is(err, sws.ErrChanged) {
+			changed, err = true, nil
+		}
+		if err = errors.Join(err, err2); err != nil {
+			return nil, err
+		}
+		if changed {
+			out.Status = Conflicted
+			out.Conflicts = append(out.Conflicts, sws.Conflict{Path: c.Path, Was: was, Want: c.After})
+			continue
+		}
+		out.Changed = append(out.Changed, Change{Path: c.Path, Before: EntryOf(before), After: EntryOf(c.After)})
+	}
+	return out, nil
+}
+
+// DiscardHeld gives up the result of a run that was held.
+func DiscardHeld(w Workspace, run, id int, o Options) error {
+	k, err := newKernel(w, o)
+	if err != nil {
+		return err
+	}
+	set, err := w.Space.OpenSet(id)
+	if err != nil {
+		return err
+	}
+	k.run, k.sws = run, id
+	return errors.Join(k.emit(KindDiscard, history.SWS(id), warp.Hash{}, &End{Run: run, SWS: id, Reason: "as asked"}),
+		k.settleHistory(), set.Discard())
+}

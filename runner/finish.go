@@ -1,0 +1,495 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/flyingrobots/jitos/compiler/plan"
+	"github.com/flyingrobots/jitos/sws"
+	"github.com/flyingrobots/jitos/sws/sandbox"
+	"github.com/flyingrobots/jitos/warp"
+	"github.com/flyingrobots/jitos/warp/cbor"
+	"github.com/flyingrobots/jitos/warp/history"
+)
+
+// view is what conditions see: base and layers, read without a mount.
+func (k *kernel) view(below bits) plan.View {
+	v := sws.NewView(k.w.Base, k.lower(below))
+	return plan.View{FS: v, LookPath: k.o.LookPath, Env: k.o.Env,
+		Digest: func(p string) (string, error) {
+			e, err := k.files.entry(p, below)
+			return contentDigest(e).String(), err
+		}}
+}
+
+// all is what a success criterion is over: everything that is of no criterion.
+func (k *kernel) all() bits {
+	var out bits
+	for i := range k.steps {
+		if r := k.steps[i].res; r != nil && r.layer != nil && len(r.changes) > 0 && k.plan.Steps[i].Criterion == "" {
+			out = out.with(nil, i)
+		}
+	}
+	return out
+}
+
+// criteria tests the conditions that must hold before anything collapses.
+func (k *kernel) criteria(pl *plan.Plan) (*Failure, error) {
+	if len(pl.Success) == 0 {
+		return nil, nil
+	}
+	view := k.view(k.all())
+	for _, c := range pl.Success {
+		ok, values, err := c.Test(view)
+		if err != nil {
+			ok, values = false, err.Error()
+		}
+		if ok && !k.opened {
+			continue
+		}
+		if err := k.open(pl.Target); err != nil {
+			return nil, err
+		}
+		if err := k.observe(Observation{What: "criterion", Name: c.Name, Text: c.Text, Of: values, OK: ok,
+			File: c.Range.File, Line: c.Range.Start.Line}); err != nil {
+			return nil, err
+		}
+		if !ok {
+			reason := c.Text + " does not hold"
+			if values != "" {
+				reason = c.Text + ": " + values
+			}
+			return &Failure{Plan: pl, Step: -1, Criterion: c.Name, Reason: reason}, nil
+		}
+	}
+	return nil, nil
+}
+
+// transaction is what a finished plan wants to write.
+func (k *kernel) transaction(pl *plan.Plan) (sws.Transaction, error) {
+	all := k.all()
+	var layers []*sws.Layer
+	var of []int
+	for i := range all.all() {
+		layers = append(layers, k.steps[i].res.layer)
+		of = append(of, i)
+	}
+	t := sws.Transaction{Tx: fmt.Sprintf("%d", k.run)}
+	var err error
+	if t.Changes, err = sws.Merge(layers, func(a, b int) bool { return k.steps[of[b]].below.has(of[a]) }); err != nil {
+		if o, ok := errors.AsType[*sws.OverlapError](err); ok {
+			return t, failf("%s and %s both wrote %s, and neither needs the other: make one need the other, or give them different outputs",
+				pl.Steps[of[o.A]].ID, pl.Steps[of[o.B]].ID, o.Path)
+		}
+		return t, err
+	}
+	t.Allowed = allowed(pl)
+	seen := map[string]bool{}
+	for i := range k.steps {
+		r := k.steps[i].res
+		if r == nil || r.outcome == UpToDate {
+			continue
+		}
+		for _, in := range r.inputs {
+			paths := []string{in.path}
+			if in.list != nil {
+				paths = in.list.paths
+			}
+			for _, p := range paths {
+				if seen[p] {
+					continue
+				}
+				seen[p] = true
+				fp, err := k.w.Base.Stat(p)
+				if err != nil {
+					return t, err
+				}
+				t.Reads = append(t.Reads, sws.Read{Path: p, Fingerprint: fp})
+			}
+		}
+	}
+	slices.SortFunc(t.Reads, func(a, b sws.Read) int { return strings.Compare(a.Path, b.Path) })
+	return t, nil
+}
+
+// allowed holds a path against the scope of the plan. explicit asks for a pattern that names it: a file that may run
+// code on a person's behalf.
+func allowed(pl *plan.Plan) func(p string, explicit bool) error {
+	return func(p string, explicit bool) error {
+		named := pl.Scope != nil && matchAny(pl.Scope.Include, p)
+		if explicit && !named {
+			return fmt.Errorf("%s may run code on your behalf: name it in a slap's scope to let a run write it", p)
+		}
+		if pl.Scope == nil {
+			return nil
+		}
+		where := fmt.Sprintf("(%s:%d)", pl.Scope.Range.File, pl.Scope.Range.Start.Line)
+		if len(pl.Scope.Include) > 0 && !named {
+			return fmt.Errorf("%s is outside the scope %s", p, where)
+		}
+		if matchAny(pl.Scope.Exclude, p) {
+			return fmt.Errorf("%s is excluded from the scope %s", p, where)
+		}
+		return nil
+	}
+}
+
+// outcome is the part of an Outcome that every end shares.
+func (k *kernel) outcome(pl *plan.Plan, status Status) *Outcome {
+	o := &Outcome{Run: k.run, SWS: k.sws, Target: pl.Target, Status: status, Steps: len(pl.Steps), Ran: k.ran, Cached: k.cached,
+		Warnings: k.warnings, FailedWays: k.failedWays}
+	for i := range k.steps {
+		if r := k.steps[i].res; r != nil && r.outcome == UpToDate {
+			o.UpToDate++
+		}
+	}
+	return o
+}
+
+// publish lets the result of a plan into the workspace, or keeps it aside where that was asked for.
+func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
+	t, err := k.transaction(pl)
+	if e, ok := errors.AsType[*stepError](err); ok {
+		return k.end(pl, FailedRun, e.reason, "", nil)
+	}
+	if err != nil {
+		return nil, errors.Join(err, k.abandon(err.Error()))
+	}
+	kept := k.keptChanges(pl)
+	if !k.opened {
+		if len(t.Changes) == 0 && len(kept.Ops) == 0 {
+			out := k.outcome(pl, Nothing)
+			out.NothingToDo, out.Run, out.SWS = true, 0, 0
+			return out, nil
+		}
+		if err := k.open(pl.Target); err != nil {
+			return nil, err
+		}
+	}
+	note, err := k.collapseNote(kept)
+	if err != nil {
+		return nil, err
+	}
+	t.Note = note
+	if len(t.Changes) == 0 && !k.o.Hold {
+		if err := k.w.Store.Sync(); err != nil {
+			return nil, err
+		}
+		if err := k.w.Journal.Collapsed(sws.Receipt{Tx: t.Tx, Set: k.sws, Note: note}); err != nil {
+			return nil, err
+		}
+		out := k.outcome(pl, Done)
+		return out, k.discardSet()
+	}
+	set, err := k.workingSet()
+	if err != nil {
+		return nil, err
+	}
+	if k.o.Hold || pl.Hold {
+		return k.hold(pl, set, t, "as asked")
+	}
+	r, err := set.Collapse(ctx, t)
+	if e, ok := errors.AsType[*sws.RefusedError](err); ok {
+		return k.end(pl, Refused, e.Error(), "", nil)
+	}
+	if c, ok := errors.AsType[*sws.ConflictError](err); ok {
+		out, err := k.conflict(pl, set, t, c)
+		return out, err
+	}
+	if err != nil {
+		return nil, errors.Join(err, k.abandon(err.Error()))
+	}
+	out := k.outcome(pl, Done)
+	out.Changed, out.Collapsed = changesOf(r.Ops), r.Ops
+	return out, nil
+}
+
+func changesOf(ops []sws.Done) []Change {
+	out := make([]Change, 0, len(ops))
+	for _, d := range ops {
+		out = append(out, Change{Path: d.Path, Before: EntryOf(d.Before), After: EntryOf(d.After)})
+	}
+	return out
+}
+
+// staged says what a transaction would change.
+func (k *kernel) staged(t sws.Transaction) ([]Change, error) {
+	out := make([]Change, 0, len(t.Changes))
+	for _, c := range t.Changes {
+		before, _, err := k.w.Base.Entry(c.Path)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Change{Path: c.Path, Before: EntryOf(before), After: EntryOf(c.After)})
+	}
+	return out, nil
+}
+
+// hold keeps the result for a later process.
+func (k *kernel) hold(pl *plan.Plan, set *sws.Set, t sws.Transaction, reason string) (*Outcome, error) {
+	if err := set.Hold(t); err != nil {
+		return nil, err
+	}
+	out := k.outcome(pl, Held)
+	var err error
+	if out.Changed, err = k.staged(t); err != nil {
+		return nil, err
+	}
+	out.Reason = reason
+	return out, errors.Join(k.emit(KindHold, k.viewOf(), warp.Hash{}, &End{Run: k.run, SWS: k.sws, Reason: reason}), k.settleHistory())
+}
+
+// conflict keeps the result aside because the workspace moved under it.
+func (k *kernel) conflict(pl *plan.Plan, set *sws.Set, t sws.Transaction, c *sws.ConflictError) (*Outcome, error) {
+	if err := set.Hold(t); err != nil {
+		return nil, err
+	}
+	end := &End{Run: k.run, SWS: k.sws, Reason: c.Error(), Failed: true}
+	for _, p := range c.Paths {
+		end.Paths = append(end.Paths, p.Path)
+	}
+	out := k.outcome(pl, Conflicted)
+	out.Conflicts, out.Reason = c.Paths, c.Error()
+	return out, errors.Join(k.emit(KindConflict, k.viewOf(), warp.Hash{}, end), k.settleHistory())
+}
+
+// end closes a run that did not succeed. Nothing of it reaches the workspace; with --hold what there is stays to be
+// looked at.
+func (k *kernel) end(pl *plan.Plan, status Status, reason, failed string, noPlan error) (*Outcome, error) {
+	out := k.outcome(pl, status)
+	out.Reason, out.Failed, out.NoPlan = reason, failed, noPlan
+	if !k.opened {
+		out.Run, out.SWS = 0, 0
+		return out, k.discardSet()
+	}
+	if k.o.Hold && k.set != nil && status != Interrupted {
+		t, err := k.transaction(pl)
+		if err == nil {
+			t.Note, err = k.collapseNote(warp.Rewrite{})
+		}
+		if err == nil {
+			err = k.set.Hold(t)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if out.Changed, err = k.staged(t); err != nil {
+			return nil, err
+		}
+		e := &End{Run: k.run, SWS: k.sws, Reason: reason, Step: failed, Failed: true}
+		return out, errors.Join(k.emit(KindHold, k.viewOf(), warp.Hash{}, e), k.settleHistory())
+	}
+	e := &End{Run: k.run, SWS: k.sws, Reason: reason, Step: failed, Failed: true}
+	return out, errors.Join(k.emit(KindDiscard, k.viewOf(), warp.Hash{}, e), k.settleHistory(), k.discardSet())
+}
+
+// abandon closes a run in which the kernel itself failed, as far as that is still possible.
+func (k *kernel) abandon(reason string) error {
+	if !k.opened {
+		return k.discardSet()
+	}
+	e := &End{Run: k.run, SWS: k.sws, Reason: reason, Failed: true}
+	return errors.Join(k.emit(KindDiscard, k.viewOf(), warp.Hash{}, e), k.settleHistory(), k.discardSet())
+}
+
+func (k *kernel) discardSet() error {
+	if k.set == nil {
+		return nil
+	}
+	return k.set.Discard()
+}
+
+// settleHistory makes durable what the run has recorded: first what events refer to, then the events.
+func (k *kernel) settleHistory() error {
+	if err := k.w.Store.Sync(); err != nil {
+		return err
+	}
+	return k.w.Log.Commit()
+}
+
+// keptChanges is what the effects of the plan change of the facts that outlive the run.
+func (k *kernel) keptChanges(pl *plan.Plan) warp.Rewrite {
+	keep := map[string]bool{}
+	for _, r := range pl.Relations {
+		keep[r.Name] = !r.Observed && (r.Keep == plan.KeepAlways || r.Keep == plan.KeepFresh)
+	}
+	var rw warp.Rewrite
+	for _, op := range warp.Diff(k.begin, k.facts).Ops {
+		if !keep[relationOf(op.Node)] {
+			continue
+		}
+		switch op.Kind {
+		case warp.OpRemoveNode:
+			rw.Ops = append(rw.Ops, warp.Retract(op.Node))
+		case warp.OpAddNode:
+			rw.Ops = append(rw.Ops, op)
+			for i := range k.steps { // who asserted it: what "fresh" hangs on
+				r := k.steps[i].res
+				if r != nil && r.node != (warp.NodeID{}) && k.asserts(&pl.Steps[i], op.Node) {
+					rw.Ops = append(rw.Ops, warp.AddEdge(warp.Edge{Kind: "asserts", From: r.node, To: op.Node.ID()}))
+				}
+			}
+		}
+	}
+	return rw
+}
+
+// asserts says whether a step's rule adds a fact.
+func (k *kernel) asserts(s *plan.Step, fact warp.Node) bool {
+	rule, ok := k.o.Rules[s.Rule]
+	if !ok {
+		return false
+	}
+	bind := warp.Binding{}
+	for _, p := range s.Params {
+		bind[p.Name] = string(p.Value)
+	}
+	for b := range rule.Matches(k.facts, bind) {
+		rw, _, err := rule.Instantiate(b)
+		return err == nil && slices.ContainsFunc(rw.Ops, func(op warp.Op) bool {
+			return op.Kind == warp.OpAddNode && op.Node.ID() == fact.ID()
+		})
+	}
+	return false
+}
+
+// note is what a transaction carries so that whoever completes it, this run or a later recovery, can record it.
+type note struct {
+	Kind  string `cbor:"kind"` // COLLAPSE or UNDO
+	Run   int    `cbor:"run"`
+	SWS   int    `cbor:"sws"`
+	Of    int    `cbor:"of,omitempty"`
+	Ops   []byte `cbor:"ops"` // the rewrite of the System graph
+	Rules []byte `cbor:"rules,omitempty"`
+	At    int64  `cbor:"at"`
+	Tick  int    `cbor:"tick"`
+}
+
+// collapseNote is the note of a collapse of this run's SWS.
+func (k *kernel) collapseNote(kept warp.Rewrite) ([]byte, error) {
+	return k.note(KindCollapse, warp.Rewrite{Ops: append(slices.Clip(kept.Ops),
+		warp.AddEdge(warp.Edge{Kind: "collapsed-into", From: k.swsNode().ID(), To: k.runNode().ID()}))})
+}
+
+func (k *kernel) note(kind string, rw warp.Rewrite) ([]byte, error) {
+	p := k.program()
+	return cbor.Encode(note{Kind: kind, Run: k.run, SWS: k.sws, Of: k.of, Ops: rw.Encode(), Rules: p[:], At: k.o.Now().UnixNano(), Tick: k.tick + 1})
+}
+
+// Journal records collapses in the history, for package sws.
+type Journal struct {
+	Log    *history.Log
+	System *warp.Graph // the fold of Log
+	Sink   func(Event)
+	Run    int // the run that is going on; 0: recovery
+}
+
+// Collapsed appends the events of a complete transaction and makes them durable. A transaction that the history holds
+// already is recorded once.
+func (j *Journal) Collapsed(r sws.Receipt) error {
+	var n note
+	if err := cbor.Unmarshal(r.Note, &n); err != nil {
+		return fmt.Errorf("transaction %s: its note cannot be read: %w", r.Tx, err)
+	}
+	g := *j.System
+	rw, err := warp.DecodeRewrite(n.Ops)
+	if err != nil {
+		return err
+	}
+	if j.recorded(g, rw) {
+		return nil
+	}
+	emit := func(kind string, digest warp.Hash, data any) error {
+		b, err := cbor.Encode(data)
+		if err != nil {
+			return err
+		}
+		e := history.Event{Kind: kind, View: history.System, Digest: digest, At: n.At, Data: b}
+		copy(e.Rules[:], n.Rules)
+		if e.Idx, err = j.Log.Append(e); err == nil && j.Sink != nil {
+			j.Sink(Event{Event: e, Data: data})
+		}
+		return err
+	}
+	if r.Aborted != "" {
+		if n.Run == j.Run {
+			return nil // the run records itself why
+		}
+		return errors.Join(emit(KindConflict, g.Digest(), &End{Run: n.Run, SWS: n.SWS, Reason: r.Aborted, Failed: true}), j.Log.Commit())
+	}
+	if g, err = g.Apply(rw); err != nil {
+		return fmt.Errorf("transaction %s: %w", r.Tx, err)
+	}
+	cause := "collapse"
+	if n.Kind == KindUndo {
+		cause = "undo"
+	}
+	if err := emit(KindRewrite, g.Digest(), &Rewrite{Run: n.Run, Cause: cause, Ops: n.Ops}); err != nil {
+		return err
+	}
+	if err := emit(KindTick, g.Digest(), &Tick{Run: n.Run, N: n.Tick, Rewrites: 1}); err != nil {
+		return err
+	}
+	if err := emit(n.Kind, g.Digest(), &Collapse{Run: n.Run, SWS: n.SWS, Of: n.Of, Tx: r.Tx, Changes: changesOf(r.Ops)}); err != nil {
+		return err
+	}
+	*j.System = g
+	return j.Log.Commit()
+}
+
+// recorded says whether the edge that stands for the transaction is in the graph.
+func (j *Journal) recorded(g warp.Graph, rw warp.Rewrite) bool {
+	for _, op := range rw.Ops {
+		if op.Kind == warp.OpAddEdge && op.Edge.Kind == "collapsed-into" {
+			_, there := g.Edge(op.Edge.ID())
+			return there
+		}
+	}
+	return false
+}
+
+// grants turns what a step declares into what its sandbox gets: binds and environment.
+func (k *kernel) grants(s *plan.Step) ([]sandbox.Bind, []string, error) {
+	path, _ := k.o.Env("PATH")
+	env := []string{"PATH=" + path, "LANG=C.UTF-8", "TERM=dumb"}
+	if k.where == "" {
+		env = append(env, "HOME="+sandbox.Home)
+	}
+	var binds []sandbox.Bind
+	for _, c := range s.Caches {
+		dir := filepath.Join(k.o.CacheDir, "caches", c.Name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, nil, fmt.Errorf("cache %s: %w", c.Name, err)
+		}
+		binds = append(binds, sandbox.Bind{From: dir, To: dir, Write: true})
+		env = append(env, c.Env+"="+dir)
+	}
+	grant := func(paths []string, write bool) {
+		for _, p := range paths {
+			if rest, ok := strings.CutPrefix(p, "~/"); ok {
+				home, _ := k.o.Env("HOME")
+				p = filepath.Join(home, rest)
+			}
+			if !filepath.IsAbs(p) {
+				p = filepath.Join(k.w.Root, p)
+			}
+			binds = append(binds, sandbox.Bind{From: p, To: p, Write: write})
+		}
+	}
+	grant(s.Allow.ReadOnly, false)
+	grant(s.Allow.Write, true)
+	for _, name := range s.Allow.Env {
+		if v, ok := k.o.Env(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	for _, v := range s.Command.Env {
+		env = append(env, v.Name+"="+v.Value)
+	}
+	return binds, env, nil
+}

@@ -1,0 +1,371 @@
+package runner_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flyingrobots/jitos/compiler/plan"
+	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/sws"
+	"github.com/flyingrobots/jitos/sws/sandbox"
+	"github.com/flyingrobots/jitos/warp"
+	"github.com/flyingrobots/jitos/warp/cas"
+	"github.com/flyingrobots/jitos/warp/history"
+)
+
+func TestMain(m *testing.M) {
+	if sandbox.Main() {
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// bench is a workspace for tests: each call of run is what one process would do.
+type bench struct {
+	t    *testing.T
+	root string
+	o    runner.Options
+	next plans
+	seen []runner.Event
+}
+
+func newBench(t *testing.T) *bench {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	b := &bench{t: t, root: root}
+	b.o = runner.Options{Jobs: 4, Grace: time.Second, Now: time.Now, Env: os.LookupEnv, CacheDir: t.TempDir(),
+		LookPath: func(name string) (string, bool) { p, err := exec.LookPath(name); return p, err == nil },
+		StatTool: func(p string) (int64, int64, error) {
+			st, err := os.Stat(p)
+			if err != nil {
+				return 0, 0, err
+			}
+			return st.Size(), st.ModTime().UnixNano(), nil
+		}}
+	return b
+}
+
+// plans are handed out one after the other.
+type plans []*plan.Plan
+
+func (p *plans) Next(context.Context, runner.Failure) (*plan.Plan, error) {
+	if len(*p) == 0 {
+		return nil, errors.New("no other way")
+	}
+	pl := (*p)[0]
+	*p = (*p)[1:]
+	return pl, nil
+}
+
+func (b *bench) write(path, text string) {
+	p := filepath.Join(b.root, path)
+	require.NoError(b.t, os.MkdirAll(filepath.Dir(p), 0o755))
+	require.NoError(b.t, os.WriteFile(p, []byte(text), 0o644))
+}
+
+func (b *bench) read(path string) string {
+	text, err := os.ReadFile(filepath.Join(b.root, path))
+	if errors.Is(err, os.ErrNotExist) {
+		return "(none)"
+	}
+	require.NoError(b.t, err)
+	return string(text)
+}
+
+// tree lists all files but ours.
+func (b *bench) tree() string {
+	var out []string
+	require.NoError(b.t, filepath.WalkDir(b.root, func(p string, d os.DirEntry, err error) error {
+		if d.Name() == ".jitos" {
+			return filepath.SkipDir
+		}
+		if !d.IsDir() {
+			rel, _ := filepath.Rel(b.root, p)
+			out = append(out, rel)
+		}
+		return err
+	}))
+	return strings.Join(out, " ")
+}
+
+// with opens everything as a process would, and closes it again.
+func (b *bench) with(f func(w runner.Workspace)) {
+	t := b.t
+	meta := filepath.Join(b.root, ".jitos")
+	require.NoError(t, os.MkdirAll(meta, 0o755))
+	log, err := history.Open(filepath.Join(meta, "history"), history.Options{})
+	require.NoError(t, err)
+	g, err := log.System()
+	require.NoError(t, err)
+	store, err := cas.Open(filepath.Join(meta, "objects"))
+	require.NoError(t, err)
+	j := &runner.Journal{Log: log, System: &g}
+	space, err := sws.Open(b.root, sws.Options{Slots: b.o.Jobs, Store: store, Journal: j})
+	require.NoError(t, err)
+	base, err := sws.NewBase(b.root, nil)
+	require.NoError(t, err)
+	b.seen = nil
+	b.o.Sink = func(e runner.Event) { b.seen = append(b.seen, e) }
+	f(runner.Workspace{Root: b.root, Log: log, System: &g, Store: store, Space: space, Journal: j, Base: base,
+		Ignore: runner.NewIgnore(b.root, base, nil)})
+	require.NoError(t, space.Close())
+	require.NoError(t, log.Close())
+}
+
+func (b *bench) run(pl *plan.Plan, more ...*plan.Plan) *runner.Outcome {
+	var out *runner.Outcome
+	b.with(func(w runner.Workspace) {
+		next := plans(more)
+		var err error
+		out, err = runner.Apply(b.t.Context(), w, pl, &next, b.o)
+		require.NoError(b.t, err)
+	})
+	return out
+}
+
+// step writes a step with a shell script.
+func step(id, script string, inputs, outputs []string, after ...int) plan.Step {
+	s := plan.Step{ID: id, Task: id, Command: plan.Command{Script: script, Shell: []string{"sh", "-euc"}, Dir: "."}}
+	if inputs != nil {
+		s.Inputs = &plan.Files{Patterns: inputs}
+	}
+	if outputs != nil {
+		s.Outputs = &plan.Files{Patterns: outputs}
+	}
+	for _, a := range after {
+		s.After = append(s.After, plan.Edge{Step: a, Why: plan.Needs})
+	}
+	return s
+}
+
+func planOf(steps ...plan.Step) *plan.Plan {
+	pl := &plan.Plan{Target: "all", Tree: []plan.Node{{Parent: -1, Task: "all"}}, Steps: steps}
+	for _, s := range steps {
+		if s.Outputs != nil {
+			for _, p := range s.Outputs.Patterns {
+				pl.Outputs = append(pl.Outputs, plan.Output{Pattern: p, Task: s.Task})
+			}
+		}
+	}
+	return pl
+}
+
+type list = []string
+
+func TestRunThenNothingToDo(t *testing.T) {
+	b := newBench(t)
+	b.write("src.txt", "hello\n")
+	pl := planOf(
+		step("upper", "tr a-z A-Z < src.txt > build/upper.txt", list{"src.txt"}, list{"build/upper.txt"}),
+		step("twice", "cat build/upper.txt build/upper.txt > build/twice.txt", list{"build/upper.txt"}, list{"build/twice.txt"}, 0),
+	)
+	out := b.run(pl)
+	require.Equal(t, runner.Done, out.Status, out.Reason)
+	require.Equal(t, 2, out.Ran)
+	require.Equal(t, "HELLO\nHELLO\n", b.read("build/twice.txt"))
+
+	out = b.run(pl)
+	require.True(t, out.NothingToDo)
+	require.Empty(t, b.seen, "a run with nothing to do leaves no event")
+
+	b.write("src.txt", "bye\n")
+	out = b.run(pl)
+	require.Equal(t, 2, out.Ran)
+	require.Equal(t, "BYE\nBYE\n", b.read("build/twice.txt"))
+
+	b.write("src.txt", "hello\n") // as before: known
+	out = b.run(pl)
+	require.Equal(t, 0, out.Ran)
+	require.Equal(t, 2, out.Cached)
+	require.Equal(t, "HELLO\nHELLO\n", b.read("build/twice.txt"))
+
+	require.NoError(t, os.Remove(filepath.Join(b.root, "build/twice.txt")))
+	out = b.run(pl)
+	require.Equal(t, 1, out.Cached)
+	require.Equal(t, "HELLO\nHELLO\n", b.read("build/twice.txt"))
+}
+
+func TestSameOutputStopsTheRebuild(t *testing.T) {
+	b := newBench(t)
+	b.write("a", "1 # comment\n")
+	pl := planOf(
+		step("strip", "sed 's/ *#.*//' a > b", list{"a"}, list{"b"}),
+		step("use", "cat b b > c", list{"b"}, list{"c"}, 0),
+	)
+	require.Equal(t, 2, b.run(pl).Ran)
+	b.write("a", "1 # another\n")
+	out := b.run(pl)
+	require.Equal(t, 1, out.Ran, "what strip made is as it was, so use is up to date")
+}
+
+func TestFailureLeavesNothing(t *testing.T) {
+	b := newBench(t)
+	b.write("keep", "mine\n")
+	bad := planOf(step("ok", "echo fine > ok", list{}, list{"ok"}),
+		step("bad", "echo garbage > keep; echo more > extra; echo why; exit 3", list{}, list{"bad"}, 0))
+	out := b.run(bad)
+	require.Equal(t, runner.FailedRun, out.Status)
+	require.Equal(t, "bad", out.Failed)
+	require.Equal(t, "exit 3", out.Reason)
+	require.Equal(t, "keep", b.tree())
+	require.Equal(t, "mine\n", b.read("keep"))
+
+	good := planOf(bad.Steps[0], step("good", "cat ok > good", list{"ok"}, list{"good"}, 0))
+	out = b.run(bad, good)
+	require.Equal(t, runner.Done, out.Status, out.Reason)
+	require.Equal(t, []string{"bad"}, out.FailedWays)
+	require.Equal(t, "good keep ok", b.tree())
+}
+
+func TestOpaqueStepsOwnWhatTheyWrite(t *testing.T) {
+	b := newBench(t)
+	b.write("old", "x\n")
+	out := b.run(planOf(step("any", "rm old; mkdir -p d/e; echo 1 > d/e/f; ln -s f d/e/l", nil, nil)))
+	require.Equal(t, runner.Done, out.Status, out.Reason)
+	require.Equal(t, "d/e/f d/e/l", b.tree())
+	out = b.run(planOf(step("any", "echo 2 > d/e/f", nil, nil)))
+	require.Equal(t, 1, out.Ran, "it declares nothing, so it runs again")
+	require.Equal(t, "2\n", b.read("d/e/f"))
+}
+
+func TestUndoAndRedo(t *testing.T) {
+	b := newBench(t)
+	b.write("a", "old\n")
+	require.Equal(t, runner.Done, b.run(planOf(step("w", "echo new > a; echo b > b", list{}, list{"a", "b"}))).Status)
+	undo := func() *runner.Outcome {
+		var out *runner.Outcome
+		b.with(func(w runner.Workspace) {
+			var err error
+			out, err = runner.Undo(t.Context(), w, 0, b.o)
+			require.NoError(t, err)
+		})
+		return out
+	}
+	out := undo()
+	require.Equal(t, runner.Done, out.Status, out.Reason)
+	require.Equal(t, "old\n", b.read("a"))
+	require.Equal(t, "a", b.tree())
+	require.Equal(t, runner.Done, undo().Status)
+	require.Equal(t, "new\n", b.read("a"))
+	require.Equal(t, "a b", b.tree())
+	b.write("a", "edited\n")
+	out = undo()
+	require.Equal(t, runner.Conflicted, out.Status)
+	require.Equal(t, "edited\n", b.read("a"))
+}
+
+func TestUndeclaredWritesAreKeptOut(t *testing.T) {
+	b := newBench(t)
+	out := b.run(planOf(step("w", "echo 1 > declared; echo 2 > other", list{}, list{"declared"})))
+	require.Equal(t, runner.Done, out.Status, out.Reason)
+	require.Equal(t, "declared", b.tree())
+	require.Len(t, out.Warnings, 1)
+	strict := planOf(step("w2", "echo 1 > declared2; echo 2 > other", list{}, list{"declared2"}))
+	strict.Strict = true
+	require.Equal(t, runner.FailedRun, b.run(strict).Status)
+}
+
+func TestMissingOutputIsNamed(t *testing.T) {
+	b := newBench(t)
+	out := b.run(planOf(step("w", "true", list{}, list{"bin/x"})))
+	require.Equal(t, runner.FailedRun, out.Status)
+	require.Contains(t, out.Reason, "bin/x missing")
+}
+
+func TestLateInputs(t *testing.T) {
+	b := newBench(t)
+	b.write("a.c", "a\n")
+	b.write("a.h", "1\n")
+	b.write("b.h", "1\n")
+	s := step("cc", "cat a.c a.h > a.o; echo 'a.o: a.c a.h' > a.d", list{"a.c"}, list{"a.o"})
+	s.DepsFile = "a.d"
+	pl := planOf(s)
+	require.Equal(t, 1, b.run(pl).Ran)
+	require.True(t, b.run(pl).NothingToDo)
+	b.write("b.h", "2\n")
+	require.True(t, b.run(pl).NothingToDo, "nobody includes b.h")
+	b.write("a.h", "2\n")
+	out := b.run(pl)
+	require.Equal(t, 1, out.Ran, "a.h is included")
+	require.Equal(t, "a\n2\n", b.read("a.o"))
+	require.Equal(t, "a.c a.h a.o b.h", b.tree(), "the deps_file is not an output")
+}
+
+func TestCriterion(t *testing.T) {
+	b := newBench(t)
+	pl := planOf(step("w", "echo 12345 > out", list{}, list{"out"}))
+	pl.Success = []plan.Check{{Name: "small", Text: "filesize(\"out\") < 3", Test: func(v plan.View) (bool, string, error) {
+		st, err := v.FS.(interface {
+			ReadFile(string) ([]byte, error)
+		}).ReadFile("out")
+		return len(st) < 3, fmt.Sprintf("it is %d", len(st)), err
+	}}}
+	out := b.run(pl)
+	require.Equal(t, runner.FailedRun, out.Status)
+	require.Equal(t, `success "small"`, out.Failed)
+	require.Contains(t, out.Reason, "it is 6")
+	require.Empty(t, b.tree())
+
+	hold := b.o
+	b.o.Hold = true
+	out = b.run(pl)
+	b.o = hold
+	require.Equal(t, runner.FailedRun, out.Status)
+	require.Len(t, out.Changed, 1)
+	require.Empty(t, b.tree())
+}
+
+// TestOutcomeDoesNotDependOnOrder compares the deterministic part of the history at different widths.
+func TestOutcomeDoesNotDependOnOrder(t *testing.T) {
+	digest := func(jobs int) []warp.Hash {
+		b := newBench(t)
+		b.o.Jobs = jobs
+		var steps []plan.Step
+		for i := range 30 {
+			var after []int
+			var in = list{}
+			if i >= 10 {
+				after, in = []int{i - 10, i - 7 - i%3}, list{fmt.Sprintf("o%d", i-10)}
+				if after[1] > after[0] && after[1] < i {
+					in = append(in, fmt.Sprintf("o%d", after[1]))
+				} else {
+					after = after[:1]
+				}
+			}
+			steps = append(steps, step(fmt.Sprintf("s%d", i), fmt.Sprintf("sleep 0.0%d; echo %d > o%d", (i*7)%5, i, i), in, list{fmt.Sprintf("o%d", i)}, after...))
+		}
+		require.Equal(t, runner.Done, b.run(planOf(steps...)).Status)
+		var out []warp.Hash
+		for _, e := range b.seen {
+			if e.Kind == runner.KindRewrite || e.Kind == runner.KindTick || e.Kind == runner.KindCollapse {
+				out = append(out, e.Digest)
+			}
+		}
+		return out
+	}
+	one := digest(1)
+	require.Equal(t, one, digest(8))
+	require.Greater(t, len(one), 60)
+}
+
+func TestCancelLeavesNothing(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	b.with(func(w runner.Workspace) {
+		o := b.o
+		o.Live.Output = func(string, []byte) { cancel() }
+		out, err := runner.Apply(ctx, w, planOf(step("slow", "echo x > y; echo now; sleep 60", list{}, list{"y"})), &plans{}, o)
+		require.NoError(t, err)
+		require.Equal(t, runner.Interrupted, out.Status)
+	})
+	require.Empty(t, b.tree())
+}

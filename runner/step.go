@@ -1,0 +1,637 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/flyingrobots/jitos/compiler/plan"
+	"github.com/flyingrobots/jitos/runner/worker"
+	"github.com/flyingrobots/jitos/sws"
+	"github.com/flyingrobots/jitos/sws/sandbox"
+	"github.com/flyingrobots/jitos/warp/cas"
+)
+
+// decision is what is known of a step before anything runs.
+type decision struct {
+	action []field
+	inputs []input
+	key    cas.Digest
+	known  *known   // an earlier step with this key, whose late inputs are as they were
+	stands bool     // what it produced stands in the workspace
+	why    []string // it has to run or to be restored: the reasons
+}
+
+// declaresNothing says that a step always runs.
+func declaresNothing(s *plan.Step) bool {
+	return s.NoCache || s.Inputs == nil && s.Outputs == nil
+}
+
+// decide finds out whether the result of step i is known. It mounts and writes nothing.
+func (k *kernel) decide(i int) (*decision, error) {
+	s := &k.plan.Steps[i]
+	below := k.steps[i].below
+	d := &decision{}
+	var err error
+	if d.action, err = k.action(s); err != nil {
+		return nil, err
+	}
+	if d.inputs, err = k.inputs(i, below); err != nil {
+		if m, ok := errors.AsType[*MissingInputError](err); ok {
+			return nil, failf("%s", m)
+		}
+		return nil, err
+	}
+	if declaresNothing(s) {
+		// known within this run only, so that another plan does not repeat it over the same files
+		over := []input{{path: "occurrence " + s.ID}}
+		for j := range below.all() {
+			for _, c := range k.steps[j].res.changes {
+				over = append(over, input{path: c.Path, entry: c.After})
+			}
+		}
+		d.key = key(d.action, append(over, d.inputs...))
+		d.why = []string{"always runs: it declares neither inputs nor outputs"}
+		if s.NoCache {
+			d.why = []string{"always runs: cache = false"}
+		}
+		return d, nil
+	}
+	d.key = key(d.action, d.inputs)
+	if d.known, err = k.find(d.key, below); err != nil {
+		return nil, err
+	}
+	if d.known != nil {
+		missing, err := k.standing(d.known.changes, below)
+		if err != nil {
+			return nil, err
+		}
+		d.stands = missing == ""
+		d.why = []string{missing}
+		return d, nil
+	}
+	d.why, err = k.explain(s, d)
+	return d, err
+}
+
+// standing compares what a step produced with the workspace as the step sees it: "" when it is all there, else what
+// is not, as a reason.
+func (k *kernel) standing(changes []sws.Change, below bits) (string, error) {
+	for _, c := range changes {
+		if _, above := k.files.above(c.Path, below); above {
+			return "output " + c.Path + " was written by another step", nil
+		}
+		e, _, err := k.w.Base.Entry(c.Path)
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case e.Kind == sws.Absent && c.After.Kind != sws.Absent:
+			return "output " + c.Path + " missing", nil
+		case !sameContent(e, c.After):
+			return "output " + c.Path + " is not what it made", nil
+		}
+	}
+	return "", nil
+}
+
+func sameContent(a, b sws.Entry) bool {
+	if a.Kind != b.Kind {
+		return false
+	}
+	switch a.Kind {
+	case sws.Absent, sws.Dir:
+		return true
+	case sws.Link:
+		return contentDigest(a) == contentDigest(b)
+	}
+	return a.Mode == b.Mode && a.Digest == b.Digest
+}
+
+// carryOut brings step i to its end, in a slot. It runs on the slot's goroutine. begun is called once a worker or the
+// store is needed.
+func (k *kernel) carryOut(ctx context.Context, slot, i int, begun func(Invocation)) *result {
+	s := &k.plan.Steps[i]
+	r := &result{step: i, event: Result{Run: k.run, Step: s.ID, Range: at(s)}}
+	err := k.try(ctx, slot, i, r, begun)
+	if err != nil {
+		r.err, r.outcome, r.layer, r.changes = err, Failed, nil, nil
+		r.event.Reason = err.Error()
+		if _, own := errors.AsType[*stepError](err); own {
+			r.err = nil
+		}
+		if ctx.Err() != nil {
+			r.outcome, r.err = Cancelled, nil
+			r.event.Reason = context.Cause(ctx).Error()
+			if errors.Is(context.Cause(ctx), context.Canceled) {
+				r.event.Reason = "interrupted"
+			}
+		}
+	}
+	r.event.Outcome = r.outcome
+	return r
+}
+
+func at(s *plan.Step) string {
+	if s.Range.File == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", s.Range.File, s.Range.Start.Line)
+}
+
+// reruns bounds how often a step is repeated because its inputs changed under it.
+const reruns = 3
+
+func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Invocation)) error {
+	s := &k.plan.Steps[i]
+	below := k.steps[i].below
+	if err := k.checkWhen(s, below); err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		d, err := k.decide(i)
+		if err != nil {
+			return err
+		}
+		r.key, r.action, r.inputs, r.why = d.key, d.action, d.inputs, d.why
+		if old := k.kept(d.key); old != nil {
+			r.outcome, r.layer, r.changes = old.outcome, old.layer, old.changes
+			r.node, r.known, r.event = old.node, old.known, old.event
+			r.inputs, r.after = old.inputs, old.after
+			r.notes = nil
+			r.entered(old)
+			return nil
+		}
+		if d.known != nil {
+			r.node, r.known, r.changes = d.known.node, true, d.known.changes
+			r.inputs = append(r.inputs, d.known.late...)
+			if d.stands {
+				r.outcome = UpToDate
+				return nil
+			}
+			restored, err := k.restore(s, d, r, begun)
+			if err != nil || restored {
+				return err
+			}
+			r.known = false
+		}
+		if n == 0 {
+			begun(k.invocation(i, d))
+		}
+		again, err := k.execute(ctx, slot, i, r)
+		if err != nil || !again {
+			return err
+		}
+		if n == reruns {
+			return failf("its inputs keep changing while it runs: %s", r.event.Reason)
+		}
+		r.notes = append(r.notes, Observation{What: "rerun", Step: s.ID, Text: r.event.Reason})
+		r.event = Result{Run: k.run, Step: s.ID, Range: at(s)}
+	}
+}
+
+// entered marks a result that another plan of this run brought into state already.
+func (r *result) entered(old *result) { r.event.Outcome = old.outcome }
+
+func (k *kernel) invocation(i int, d *decision) Invocation {
+	s := &k.plan.Steps[i]
+	kind := k.kinds[worker.KindOf(s.Command)]
+	return Invocation{Run: k.run, Step: s.ID, Task: s.Task, Path: pathOf(k.plan, i), Worker: kind.Name,
+		Text: kind.Text(s.Command), Key: d.key[:], Why: d.why}
+}
+
+// restore takes what a step produced from the store. false: something of it is gone, so the step has to run.
+func (k *kernel) restore(s *plan.Step, d *decision, r *result, begun func(Invocation)) (bool, error) {
+	for _, c := range d.known.changes {
+		if c.After.Kind == sws.File && !k.w.Store.Has(c.After.Digest) {
+			r.why = append(d.why, "the store has no longer what it made of "+c.Path)
+			d.why = r.why
+			return false, nil
+		}
+	}
+	set, err := k.workingSet()
+	if err != nil {
+		return false, err
+	}
+	layer, err := set.Restore(d.known.changes)
+	if errors.Is(err, cas.ErrCorrupt) || errors.Is(err, cas.ErrNotFound) {
+		r.why = append(d.why, err.Error())
+		d.why = r.why
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	begun(k.invocation(r.step, d))
+	r.layer, r.outcome = layer, Cached
+	r.event.Changes = k.changesOf(layer.Changes())
+	return true, nil
+}
+
+// workingSet makes the SWS of this run when the first step needs it.
+func (k *kernel) workingSet() (*sws.Set, error) {
+	k.setOnce.Do(func() { k.set, k.setErr = k.w.Space.NewSet(k.sws, k.w.Base) })
+	return k.set, k.setErr
+}
+
+// kept finds the result of a step of an earlier plan of this run.
+func (k *kernel) kept(d cas.Digest) *result {
+	k.finishedMu.Lock()
+	defer k.finishedMu.Unlock()
+	return k.finished[d]
+}
+
+// checkWhen tests the guards of a step in its own view.
+func (k *kernel) checkWhen(s *plan.Step, below bits) error {
+	if len(s.When) == 0 {
+		return nil
+	}
+	view := k.view(below)
+	for _, c := range s.When {
+		ok, values, err := c.Test(view)
+		if err != nil {
+			return failf("when %s: %s", c.Text, err)
+		}
+		if !ok {
+			if values != "" {
+				values = ": " + values
+			}
+			return failf("when %s does not hold%s", c.Text, values)
+		}
+	}
+	return nil
+}
+
+// execute runs step i in its own layer. again says that an input changed under it (event.Reason names it).
+func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again bool, err error) {
+	s := &k.plan.Steps[i]
+	below := k.steps[i].below
+	set, err := k.workingSet()
+	if err != nil {
+		return false, err
+	}
+	binds, env, err := k.grants(s)
+	if err != nil {
+		return false, err
+	}
+	if err := k.lookAtOutputs(s); err != nil {
+		return false, err
+	}
+	out := &capture{live: func(b []byte) {
+		if k.o.Live.Output != nil {
+			k.o.Live.Output(s.ID, b)
+		}
+	}}
+	kind := k.kinds[worker.KindOf(s.Command)]
+	layer, res, err := set.Run(ctx, slot, k.lower(below), sws.Command{
+		Argv: kind.Argv(s.Command), Env: env, Dir: s.Command.Dir, Mkdir: outputDirs(s), Binds: binds,
+		Network: s.Allow.Network, Output: out, Timeout: s.Timeout, Grace: k.o.Grace,
+	})
+	if err != nil {
+		return false, err
+	}
+	e := &r.event
+	e.Exit, e.Signal, e.RSS, e.Wall, e.Left = res.Exit, res.Signal, res.MaxRSS, int64(res.Wall), res.Left
+	log := out.bytes()
+	if len(log) > 0 {
+		d, err := k.w.Store.Put(log)
+		if err != nil {
+			return false, err
+		}
+		e.Log = d[:]
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if reason := badEnd(s, res); reason != "" {
+		e.Tail = tail(log, 12)
+		return false, &stepError{reason}
+	}
+	if err := k.judge(s, i, layer, r); err != nil {
+		return false, err
+	}
+	if changed, err := k.changedUnder(r.inputs); err != nil || changed != "" {
+		e.Reason = changed
+		return changed != "", err
+	}
+	if err := k.lateInputs(s, set, layer, below, r); err != nil {
+		return false, err
+	}
+	r.layer, r.changes, r.outcome = layer, layer.Changes(), Ran
+	if s.Criterion != "" {
+		r.changes = nil // its writes are dropped
+	} else if err := set.Store(layer); err != nil {
+		return false, err
+	}
+	for _, in := range r.inputs {
+		if in.list != nil {
+			if _, err := k.w.Store.Put(in.list.blob); err != nil {
+				return false, err
+			}
+		}
+	}
+	e.Changes = k.changesOf(r.changes)
+	return false, k.keyAfter(s, r)
+}
+
+// badEnd says why a command that ended did not succeed.
+func badEnd(s *plan.Step, res sandbox.Result) string {
+	switch {
+	case res.TimedOut:
+		return fmt.Sprintf("timeout after %s", s.Timeout)
+	case res.NotFound:
+		return fmt.Sprintf("%s: command not found", worker.Kinds()[worker.KindOf(s.Command)].Argv(s.Command)[0])
+	case res.Signal != 0:
+		return fmt.Sprintf("killed by %s", signalName(res.Signal))
+	case res.Exit != 0:
+		return fmt.Sprintf("exit %d", res.Exit)
+	}
+	return ""
+}
+
+func signalName(n int) string {
+	names := map[syscall.Signal]string{syscall.SIGABRT: "SIGABRT", syscall.SIGKILL: "SIGKILL", syscall.SIGSEGV: "SIGSEGV",
+		syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT", syscall.SIGBUS: "SIGBUS", syscall.SIGFPE: "SIGFPE",
+		syscall.SIGILL: "SIGILL", syscall.SIGPIPE: "SIGPIPE", syscall.SIGHUP: "SIGHUP", syscall.SIGQUIT: "SIGQUIT",
+		syscall.SIGXFSZ: "SIGXFSZ", syscall.SIGXCPU: "SIGXCPU"}
+	if s := names[syscall.Signal(n)]; s != "" {
+		return s
+	}
+	return fmt.Sprintf("signal %d", n)
+}
+
+// judge holds what a step wrote against what it declares: outputs must be there, the rest is kept out.
+func (k *kernel) judge(s *plan.Step, i int, layer *sws.Layer, r *result) error {
+	if s.Outputs == nil || s.Criterion != "" {
+		return nil
+	}
+	changes := layer.Changes()
+	declared := func(p string) bool { return matchAny(s.Outputs.Patterns, p) }
+	parents := map[string]bool{}
+	for _, c := range changes {
+		if declared(c.Path) {
+			for d := path.Dir(c.Path); d != "." && !parents[d]; d = path.Dir(d) {
+				parents[d] = true
+			}
+		}
+	}
+	dropped, err := layer.Keep(func(c sws.Change) bool {
+		return declared(c.Path) || c.After.Kind == sws.Dir && parents[c.Path] || c.Path == s.DepsFile
+	})
+	if err != nil {
+		return err
+	}
+	if undeclared := files_(dropped); len(undeclared) > 0 {
+		text := "writes what it does not declare, which is left out: " + few(undeclared)
+		if k.plan.Strict {
+			return failf("writes what it does not declare (strict): %s", few(undeclared))
+		}
+		r.notes = append(r.notes, Observation{What: "warning", Step: s.ID, Text: text})
+	}
+	view := k.steps[i].below
+	for _, p := range s.Outputs.Patterns {
+		if slices.ContainsFunc(changes, func(c sws.Change) bool { return c.After.Kind != sws.Absent && matchPath(p, c.Path) }) {
+			continue
+		}
+		if literal(p) { // it may stand there already, and the command left it as it was
+			name := strings.TrimSuffix(p, "/")
+			if slices.ContainsFunc(changes, func(c sws.Change) bool { return c.Path == name }) {
+				return failf("output %s missing: the step removed it", p)
+			}
+			if e, err := k.files.entry(name, view); err != nil {
+				return err
+			} else if e.Kind != sws.Absent {
+				continue
+			}
+			return failf("output %s missing: the command ended well but did not make it", p)
+		}
+		if l, err := k.files.list(p, view, nil, nil); err != nil {
+			return err
+		} else if len(l.paths) == 0 {
+			return failf("output %s missing: nothing that the command made matches", p)
+		}
+	}
+	return nil
+}
+
+// files_ lists the paths of changes that are not directories.
+func files_(cs []sws.Change) []string {
+	var out []string
+	for _, c := range cs {
+		if c.After.Kind != sws.Dir {
+			out = append(out, c.Path)
+		}
+	}
+	return out
+}
+
+// few names at most three of many.
+func few(ss []string) string {
+	if len(ss) > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(ss[:3], ", "), len(ss)-3)
+	}
+	return strings.Join(ss, ", ")
+}
+
+// changedUnder says which input is not what it was when the step looked at it first, and forgets the old look.
+func (k *kernel) changedUnder(inputs []input) (string, error) {
+	for _, in := range inputs {
+		paths := []string{in.path}
+		if in.list != nil {
+			paths = in.list.paths
+		}
+		for _, p := range paths {
+			changed, err := k.w.Base.Changed(p)
+			if err != nil {
+				return "", err
+			}
+			if changed {
+				k.w.Base.Forget(p)
+				k.files.forgetLists()
+				return "input " + p + " changed while it ran", nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// lateInputs reads the step's deps_file in its own view.
+func (k *kernel) lateInputs(s *plan.Step, set *sws.Set, layer *sws.Layer, below bits, r *result) error {
+	if s.DepsFile == "" {
+		return nil
+	}
+	b, err := sws.NewView(k.w.Base, append([]*sws.Layer{layer}, k.lower(below)...)).ReadFile(s.DepsFile)
+	if err != nil {
+		return failf("deps_file %s: %s", s.DepsFile, reasonOf(err))
+	}
+	paths, err := parseDeps(b, k.w.Root, s.Command.Dir)
+	if err != nil {
+		return failf("deps_file %s: %s", s.DepsFile, err)
+	}
+	if s.Outputs == nil || !matchAny(s.Outputs.Patterns, s.DepsFile) {
+		if _, err := layer.Keep(func(c sws.Change) bool { return c.Path != s.DepsFile }); err != nil {
+			return err
+		}
+	}
+	declared := map[string]bool{}
+	for _, in := range r.inputs {
+		declared[in.path] = true
+	}
+	own := map[string]bool{}
+	for _, c := range layer.Changes() {
+		own[c.Path] = true
+	}
+	paths = slices.DeleteFunc(paths, func(p string) bool { return declared[p] || own[p] })
+	late, err := k.late(paths, below)
+	r.inputs = append(r.inputs, late...)
+	return err
+}
+
+// keyAfter takes the key again when a step wrote what it reads, as a formatter does.
+func (k *kernel) keyAfter(s *plan.Step, r *result) error {
+	if s.Inputs == nil || declaresNothing(s) {
+		return nil
+	}
+	wrote := map[string]sws.Entry{}
+	for _, c := range r.changes {
+		wrote[c.Path] = c.After
+	}
+	again := slices.Clone(r.inputs)
+	changed := false
+	for n := range again {
+		in := &again[n]
+		if in.list == nil {
+			if e, ok := wrote[in.path]; ok {
+				in.entry, changed = e, true
+			}
+			continue
+		}
+		l, hit, err := in.list.with(wrote, in.path)
+		if err != nil {
+			return err
+		}
+		if hit {
+			in.list, in.entry.Digest, changed = &l, l.digest, true
+		}
+	}
+	if changed {
+		again = slices.DeleteFunc(again, func(in input) bool { return in.late })
+		r.after = key(r.action, again)
+	}
+	return nil
+}
+
+// outputDirs are the directories of the declared outputs.
+func outputDirs(s *plan.Step) []string {
+	if s.Outputs == nil {
+		return nil
+	}
+	var out []string
+	for _, p := range s.Outputs.Patterns {
+		d := p
+		for !literal(d) || d == p && !strings.HasSuffix(d, "/") {
+			d = path.Dir(d)
+		}
+		if d = strings.TrimSuffix(d, "/"); d != "." && !slices.Contains(out, d) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// lookAtOutputs fixes what the declared outputs were before the step: the collapse must not find anything else.
+func (k *kernel) lookAtOutputs(s *plan.Step) error {
+	if s.Criterion != "" {
+		return nil
+	}
+	if s.Outputs == nil {
+		k.walkOnce.Do(func() {
+			for _, l := range k.w.Base.Walk(func(p string, dir bool) bool { return p == ".git" }) {
+				k.walkErr = errors.Join(k.walkErr, l.Err)
+			}
+		})
+		return k.walkErr
+	}
+	for _, p := range s.Outputs.Patterns {
+		var err error
+		if literal(p) && !strings.HasSuffix(p, "/") {
+			_, err = k.w.Base.Stat(p)
+		} else {
+			_, err = k.files.glob(p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changesOf turns a change set into what the history says of it.
+func (k *kernel) changesOf(cs []sws.Change) []Change {
+	out := make([]Change, 0, len(cs))
+	for _, c := range cs {
+		out = append(out, Change{Path: c.Path, After: EntryOf(c.After)})
+	}
+	return out
+}
+
+// EntryOf is the content identity that the history has of an entry.
+func EntryOf(e sws.Entry) Entry {
+	out := Entry{Type: typeOf(e.Kind), Mode: e.Mode, Size: e.Size, Target: e.Target}
+	if e.Kind == sws.File {
+		out.Digest = e.Digest[:]
+	}
+	return out
+}
+
+// capture keeps the output of a step: the first and the last of what is too long.
+type capture struct {
+	live       func([]byte)
+	head, last bytes.Buffer
+	cut        int
+}
+
+const captureHalf = 8 << 20
+
+func (c *capture) Write(b []byte) (int, error) {
+	c.live(b)
+	n := len(b)
+	if room := captureHalf - c.head.Len(); room > 0 {
+		m := min(room, len(b))
+		c.head.Write(b[:m])
+		b = b[m:]
+	}
+	c.last.Write(b)
+	if over := c.last.Len() - 2*captureHalf; over > 0 {
+		c.cut += c.last.Len() - captureHalf
+		c.last.Next(c.last.Len() - captureHalf)
+	}
+	return n, nil
+}
+
+func (c *capture) bytes() []byte {
+	if c.last.Len() == 0 {
+		return c.head.Bytes()
+	}
+	var gap []byte
+	if c.cut > 0 {
+		gap = fmt.Appendf(nil, "\n… %d bytes left out …\n", c.cut)
+	}
+	return slices.Concat(c.head.Bytes(), gap, c.last.Bytes())
+}
+
+// tail is the last lines of a log.
+func tail(b []byte, lines int) string {
+	s := strings.TrimRight(strings.ToValidUTF8(string(b[max(0, len(b)-16<<10):]), "\uFFFD"), "\n")
+	all := strings.Split(s, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// grace is how long a cancelled step may take to end.
+const grace = 5 * time.Second

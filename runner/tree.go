@@ -1,0 +1,356 @@
+package runner
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/flyingrobots/jitos/sws"
+	"github.com/flyingrobots/jitos/warp/cas"
+	"github.com/flyingrobots/jitos/warp/cbor"
+)
+
+// files answers what a step sees without mounting anything: the base, and what the steps of this run that it is over
+// wrote. Safe for concurrent use.
+type files struct {
+	base   *sws.Base
+	ignore *Ignore
+
+	mu      sync.RWMutex
+	written map[string][]write // by path, in the order in which the steps ended
+	layers  map[int][]sws.Change
+	cuts    int // changes that took a directory away: only then parents matter
+	globs   map[string][]string
+	lists   map[string]listing
+}
+
+type write struct {
+	step  int
+	after sws.Entry
+}
+
+// listing is what a wildcard stands for: paths with their contents, and the digest of that list. Its blob in the store
+// is the canonical CBOR of [[path, type, mode, digest], …] in path order.
+type listing struct {
+	paths  []string
+	digest cas.Digest
+	blob   []byte
+}
+
+func newFiles(base *sws.Base, ignore *Ignore) *files {
+	return &files{base: base, ignore: ignore, written: map[string][]write{}, layers: map[int][]sws.Change{},
+		globs: map[string][]string{}, lists: map[string]listing{}}
+}
+
+// wrote records what a step of the present plan wrote. It happens before anything that is over the step looks.
+func (f *files) wrote(step int, changes []sws.Change) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.layers[step] = changes
+	for _, c := range changes {
+		f.written[c.Path] = append(f.written[c.Path], write{step, c.After})
+		if c.After.Kind != sws.Dir {
+			f.cuts++
+		}
+	}
+}
+
+// forget drops what all steps wrote: another plan begins.
+func (f *files) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.written, f.layers, f.cuts = map[string][]write{}, map[int][]sws.Change{}, 0
+}
+
+// forgetLists drops what wildcards stood for: a file changed while steps ran.
+func (f *files) forgetLists() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.globs, f.lists = map[string][]string{}, map[string]listing{}
+}
+
+// above finds the last write to a path among the steps of below.
+func (f *files) above(p string, below bits) (sws.Entry, bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	best := -1
+	var e sws.Entry
+	for _, w := range f.written[p] {
+		if w.step > best && below.has(w.step) {
+			best, e = w.step, w.after
+		}
+	}
+	if f.cuts > 0 {
+		for i := len(p) - 1; i > 0; i-- {
+			if p[i] != '/' {
+				continue
+			}
+			for _, w := range f.written[p[:i]] {
+				if w.step > best && below.has(w.step) && w.after.Kind != sws.Dir {
+					best, e = w.step, sws.Entry{Kind: sws.Absent}
+				}
+			}
+		}
+	}
+	return e, best >= 0
+}
+
+// entry is the content identity of a path as a step over below sees it.
+func (f *files) entry(p string, below bits) (sws.Entry, error) {
+	if e, ok := f.above(p, below); ok {
+		return e, nil
+	}
+	e, _, err := f.base.Entry(p)
+	return e, err
+}
+
+// literal says whether a pattern names one path.
+func literal(pattern string) bool { return !strings.ContainsAny(pattern, `*?[{\`) }
+
+// glob expands a pattern over the base: files and links, in path order. Wildcards do not enter ignored places; a part
+// of the pattern that is written out does.
+func (f *files) glob(pattern string) ([]string, error) {
+	f.mu.RLock()
+	got, ok := f.globs[pattern]
+	f.mu.RUnlock()
+	if ok {
+		return got, nil
+	}
+	set := map[string]bool{}
+	for _, p := range braces(pattern) {
+		if strings.HasSuffix(p, "/") {
+			p += "**"
+		}
+		if err := f.walk(".", strings.Split(p, "/"), false, set); err != nil {
+			return nil, err
+		}
+	}
+	got = make([]string, 0, len(set))
+	for p := range set {
+		got = append(got, p)
+	}
+	slices.Sort(got)
+	f.mu.Lock()
+	f.globs[pattern] = got
+	f.mu.Unlock()
+	return got, nil
+}
+
+func (f *files) walk(dir string, segs []string, named bool, out map[string]bool) error {
+	seg, last := segs[0], len(segs) == 1
+	if seg == "**" && last {
+		segs = []string{"**", "*"}
+		last = false
+	}
+	visit := func(name string, seg []string, wild bool) error {
+		p := path.Join(dir, name)
+		fp, err := f.base.Stat(p)
+		if err != nil || fp.Kind == sws.Absent {
+			return err
+		}
+		isDir := fp.Kind == sws.Dir
+		hidden := !named && f.ignore.Match(p, isDir)
+		if hidden && wild {
+			return nil
+		}
+		if len(seg) == 0 {
+			if !isDir {
+				out[p] = true
+			}
+			return nil
+		}
+		if !isDir {
+			return nil
+		}
+		return f.walk(p, seg, named || hidden, out)
+	}
+	if seg != "**" && literal(seg) {
+		return visit(seg, segs[1:], false)
+	}
+	names, _, err := f.base.Dir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if seg == "**" {
+		if err := f.walk(dir, segs[1:], named, out); err != nil {
+			return err
+		}
+		for _, n := range names {
+			fp, err := f.base.Stat(path.Join(dir, n))
+			if err != nil {
+				return err
+			}
+			if fp.Kind == sws.Dir {
+				if err := visit(n, segs, true); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	for _, n := range names {
+		ok, err := doublestar.Match(seg, n)
+		if err != nil {
+			return err
+		}
+		if ok {
+			if err := visit(n, segs[1:], true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// braces writes out the alternatives of a pattern, since one may hold a slash.
+func braces(p string) []string {
+	open, depth := -1, 0
+	var cuts []int
+	for i := 0; i < len(p); i++ {
+		switch p[i] {
+		case '\\':
+			i++
+		case '{':
+			if depth == 0 {
+				open, cuts = i, []int{i}
+			}
+			depth++
+		case ',':
+			if depth == 1 {
+				cuts = append(cuts, i)
+			}
+		case '}':
+			depth--
+			if depth != 0 {
+				continue
+			}
+			cuts = append(cuts, i)
+			var out []string
+			for k := range len(cuts) - 1 {
+				out = append(out, braces(p[:open]+p[cuts[k]+1:cuts[k+1]]+p[i+1:])...)
+			}
+			return out
+		}
+	}
+	return []string{p}
+}
+
+// list expands a wildcard as a step over below sees it. keep narrows it further; the result is remembered where
+// nothing narrows it and nothing that the step is over changes it.
+func (f *files) list(pattern string, below bits, declared []string, keep func(string) bool) (listing, error) {
+	paths, err := f.glob(pattern)
+	if err != nil {
+		return listing{}, err
+	}
+	extra := map[string]bool{} // declared outputs in ignored places are always seen
+	for _, p := range declared {
+		if !slices.Contains(paths, p) && matchPath(pattern, p) {
+			if e, err := f.entry(p, below); err == nil && e.Kind != sws.Absent && e.Kind != sws.Dir {
+				extra[p] = true
+			}
+		}
+	}
+	f.mu.RLock()
+	for i := range below.all() {
+		for _, c := range f.layers[i] {
+			if matchPath(pattern, c.Path) || c.After.Kind != sws.Dir && f.cuts > 0 {
+				extra[c.Path] = true
+			}
+		}
+	}
+	known, remembered := f.lists[pattern]
+	f.mu.RUnlock()
+	plain := keep == nil && len(extra) == 0
+	if plain && remembered {
+		return known, nil
+	}
+	if len(extra) > 0 {
+		paths = slices.Clone(paths)
+		for p := range extra {
+			if matchPath(pattern, p) {
+				paths = append(paths, p)
+			}
+		}
+		slices.Sort(paths)
+		paths = slices.Compact(paths)
+	}
+	var l listing
+	var rows []any
+	for _, p := range paths {
+		if keep != nil && !keep(p) {
+			continue
+		}
+		e, err := f.entry(p, below)
+		if err != nil {
+			return listing{}, err
+		}
+		if e.Kind == sws.Absent || e.Kind == sws.Dir {
+			continue
+		}
+		l.paths = append(l.paths, p)
+		rows = append(rows, []any{p, typeOf(e.Kind), e.Mode, e.Digest[:]})
+	}
+	if l.blob, err = cbor.Encode(rows); err != nil {
+		return listing{}, err
+	}
+	l.digest = cas.Sum(l.blob)
+	if plain {
+		f.mu.Lock()
+		f.lists[pattern] = l
+		f.mu.Unlock()
+	}
+	return l, nil
+}
+
+// matchPath says whether a declared pattern covers a path: as a glob, or because it names a directory above it.
+func matchPath(pattern, p string) bool {
+	dir := strings.TrimSuffix(pattern, "/")
+	if literal(pattern) {
+		return p == dir || strings.HasPrefix(p, dir) && p[len(dir)] == '/'
+	}
+	if dir != pattern {
+		return doublestar.MatchUnvalidated(dir+"/**", p)
+	}
+	return doublestar.MatchUnvalidated(pattern, p)
+}
+
+func matchAny(patterns []string, p string) bool {
+	for _, pat := range patterns {
+		if matchPath(pat, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func typeOf(k sws.Kind) string {
+	switch k {
+	case sws.File:
+		return "file"
+	case sws.Dir:
+		return "dir"
+	case sws.Link:
+		return "link"
+	}
+	return ""
+}
+
+func kindOf(t string) sws.Kind {
+	switch t {
+	case "file":
+		return sws.File
+	case "dir":
+		return sws.Dir
+	case "link":
+		return sws.Link
+	}
+	return sws.Absent
+}
