@@ -1,0 +1,327 @@
+// Package app is a workspace with everything that belongs to it: it loads, compiles, plans and runs, and answers
+// questions about what was run. It is the only place that knows every phase; it prints nothing.
+//
+// Start reading at [Open] and [Workspace.Apply]. The clock, the environment and the search for programs enter here.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/flyingrobots/jitos/compiler"
+	"github.com/flyingrobots/jitos/lang"
+	"github.com/flyingrobots/jitos/lang/diag"
+	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/sws"
+	"github.com/flyingrobots/jitos/warp"
+	"github.com/flyingrobots/jitos/warp/cas"
+	"github.com/flyingrobots/jitos/warp/history"
+)
+
+// Options say which workspace, and how it is worked with.
+type Options struct {
+	Dir              string   // where to look for the workspace; "" is the current directory. The root is the nearest one upward
+	Here             bool     // Dir is the root itself, with or without workflow files
+	Vars             []string // name=value
+	Jobs             int      // 0: as many as there are processors
+	Overlay          string   // "auto" (also ""), "overlay" or "copy"
+	RequireIsolation bool     // refuse less than full isolation
+	NoWait           bool     // do not wait for another run of this workspace
+	Waiting          func(who string)
+}
+
+// Workspace is an open workspace. Its methods may be called one after the other, not at once.
+type Workspace struct {
+	root string
+	o    Options
+	vars map[string]string
+
+	lock    *os.File // held while this process may write
+	log     *history.Log
+	reader  *history.Reader // commands that only look have no log
+	graph   warp.Graph      // the fold of log
+	journal *runner.Journal // appends to log for space
+	store   *cas.Store
+	space   *sws.Space
+	base    *sws.Base
+	ignore  *runner.Ignore
+	module  *lang.Module
+	outside outside
+}
+
+// NoWorkflowError says that there is no workspace.
+type NoWorkflowError struct{ Dir string }
+
+func (e *NoWorkflowError) Error() string {
+	return fmt.Sprintf("no *%s file in %s or above it: `jitos init` writes one", lang.Extension, e.Dir)
+}
+
+// BusyError says that another process runs in the workspace.
+type BusyError struct{ Who string }
+
+func (e *BusyError) Error() string { return "another jitos works here: " + e.Who }
+
+// RefusedError says that something was not done because it is not allowed.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return e.Reason }
+
+// DamagedError says that history or store cannot be trusted.
+type DamagedError struct{ Err error }
+
+func (e *DamagedError) Error() string { return e.Err.Error() }
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// UsageError says that what was asked for makes no sense here.
+type UsageError struct{ Reason string }
+
+func (e *UsageError) Error() string { return e.Reason }
+
+func usagef(format string, a ...any) error { return &UsageError{fmt.Sprintf(format, a...)} }
+
+// checkpointEvery is how many events the next process may have to fold.
+const checkpointEvery = 1000
+
+// Open finds the workspace. It writes nothing yet.
+func Open(o Options) (*Workspace, error) {
+	dir, err := filepath.Abs(o.Dir)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return nil, usagef("directory %s: %s", o.Dir, reasonOf(err))
+	}
+	root, ok := dir, o.Here
+	for !ok {
+		if ok = hasWorkflow(root); ok {
+			break
+		}
+		up := filepath.Dir(root)
+		if up == root {
+			return nil, &NoWorkflowError{Dir: dir}
+		}
+		root = up
+	}
+	if o.Jobs <= 0 {
+		o.Jobs = runtime.NumCPU()
+	}
+	w := &Workspace{root: root, o: o, vars: map[string]string{}}
+	for _, v := range o.Vars {
+		name, value, ok := strings.Cut(v, "=")
+		if !ok {
+			return nil, usagef("--var %s: write it as NAME=VALUE", v)
+		}
+		w.vars[name] = value
+	}
+	return w, nil
+}
+
+func hasWorkflow(dir string) bool {
+	es, err := os.ReadDir(dir)
+	return err == nil && slices.ContainsFunc(es, func(e fs.DirEntry) bool {
+		return !e.IsDir() && strings.HasSuffix(e.Name(), lang.Extension) && !strings.HasPrefix(e.Name(), ".")
+	})
+}
+
+// Root is the absolute path of the workspace, without symbolic links.
+func (w *Workspace) Root() string { return w.root }
+
+// Source returns the text of a workflow file, for diagnostics.
+func (w *Workspace) Source(file string) []byte {
+	if w.module == nil {
+		return nil
+	}
+	return w.module.Source(file)
+}
+
+// Close releases what the workspace holds.
+func (w *Workspace) Close() error {
+	var errs []error
+	if w.space != nil {
+		errs = append(errs, w.space.Close())
+	}
+	if w.log != nil {
+		if w.log.SinceCheckpoint() >= checkpointEvery {
+			errs = append(errs, w.log.Checkpoint(w.graph))
+		}
+		errs = append(errs, w.log.Close())
+	}
+	if w.lock != nil {
+		errs = append(errs, w.lock.Close())
+	}
+	w.space, w.log, w.lock = nil, nil, nil
+	return errors.Join(errs...)
+}
+
+func (w *Workspace) meta(name string) string { return filepath.Join(w.root, sws.Meta, name) }
+
+// acquire makes this process the one that may write: it takes the run lock, opens history and store, and finishes what
+// a dead process left.
+func (w *Workspace) acquire(ctx context.Context) error {
+	if w.space != nil {
+		return nil
+	}
+	if err := os.MkdirAll(w.meta(""), 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", w.meta(""), err)
+	}
+	if err := w.takeLock(); err != nil {
+		return err
+	}
+	var err error
+	if w.store, err = cas.Open(w.meta("objects")); err != nil {
+		return err
+	}
+	if w.log, err = history.Open(w.meta("history"), history.Options{}); err != nil {
+		return &DamagedError{err}
+	}
+	if w.graph, err = w.log.System(); err != nil {
+		return &DamagedError{err}
+	}
+	w.journal = &runner.Journal{Log: w.log, System: &w.graph}
+	w.space, err = sws.Open(w.root, sws.Options{Slots: w.o.Jobs, Overlay: w.o.Overlay, Store: w.store, Journal: w.journal})
+	if err != nil {
+		return err
+	}
+	if w.o.RequireIsolation {
+		if iso := w.space.Isolation(ctx); iso != "overlay" {
+			return &RefusedError{"full isolation is required and not available here: " + iso + "; `jitos doctor` says how to get it"}
+		}
+	}
+	return w.look()
+}
+
+// takeLock takes the run lock, waiting for who holds it unless told not to.
+func (w *Workspace) takeLock() error {
+	f, err := os.OpenFile(w.meta("run"), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	if !tryLock(f) {
+		b, _ := os.ReadFile(f.Name())
+		who := strings.TrimSpace(string(b))
+		if w.o.NoWait {
+			return errors.Join(&BusyError{Who: who}, f.Close())
+		}
+		if w.o.Waiting != nil {
+			w.o.Waiting(who)
+		}
+		for err = unix.EINTR; err == unix.EINTR; {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
+	}
+	who := fmt.Sprintf("process %d: %s\n", os.Getpid(), strings.Join(os.Args, " "))
+	if err := f.Truncate(0); err == nil {
+		_, err = f.WriteAt([]byte(who), 0)
+	}
+	w.lock = f
+	return err
+}
+
+// tryLock takes the lock of an open file if nobody has it.
+func tryLock(f *os.File) bool { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil }
+
+// look takes a new look at the workspace.
+func (w *Workspace) look() error {
+	var err error
+	if w.base, err = sws.NewBase(w.root, runner.Digests(w.meta("index/system"))); err != nil {
+		return err
+	}
+	w.ignore = runner.NewIgnore(w.root, w.base, nil)
+	return nil
+}
+
+// runnerWorkspace is what package runner works with.
+func (w *Workspace) runnerWorkspace() runner.Workspace {
+	return runner.Workspace{Root: w.root, Log: w.log, System: &w.graph, Store: w.store, Space: w.space, Journal: w.journal, Base: w.base, Ignore: w.ignore}
+}
+
+// options are those of every run.
+func (w *Workspace) options() runner.Options {
+	return runner.Options{Jobs: w.o.Jobs, Grace: 5 * time.Second, Now: time.Now, Env: w.env, LookPath: w.program,
+		StatTool: statTool, CacheDir: cacheDir()}
+}
+
+func cacheDir() string {
+	if d := os.Getenv("XDG_CACHE_HOME"); filepath.IsAbs(d) {
+		return filepath.Join(d, "jitos")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return filepath.Join(os.TempDir(), fmt.Sprintf("jitos-cache-%d", os.Getuid()))
+	}
+	return filepath.Join(home, ".cache", "jitos")
+}
+
+// lookPath finds a program along PATH. Unlike exec.LookPath it has no opinion on the current directory.
+func lookPath(name string) (string, bool) {
+	if strings.Contains(name, "/") {
+		return name, executable(name)
+	}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		if p := filepath.Join(dir, name); filepath.IsAbs(dir) && executable(p) {
+			return p, true
+		}
+	}
+	return "", false
+}
+
+func executable(p string) bool {
+	st, err := os.Stat(p)
+	return err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0
+}
+
+func statTool(p string) (size, mtime int64, err error) {
+	st, err := os.Stat(p)
+	if err != nil {
+		return 0, 0, err
+	}
+	return st.Size(), st.ModTime().UnixNano(), nil
+}
+
+// compile loads and compiles the workflow as the workspace is now. The program is usable only without errors.
+func (w *Workspace) compile() (*compiler.Program, diag.List) {
+	world := lang.World{FS: sws.NewView(w.base, nil), Ignored: w.ignore.Match, LookPath: w.program, Env: w.env,
+		Digest: func(p string) (string, error) {
+			e, _, err := w.base.Entry(p)
+			return e.Digest.String(), err
+		}}
+	m, diags := lang.Load(world.FS, ".")
+	w.module = m
+	w.ignore = runner.NewIgnore(w.root, w.base, m.Settings.Ignore)
+	world.Ignored = w.ignore.Match
+	if diags.HasErrors() && len(m.Tasks) == 0 {
+		return nil, diags
+	}
+	vars := map[string]string{}
+	for _, v := range m.Variables {
+		if s, ok := os.LookupEnv("JITOS_VAR_" + v.Name); ok {
+			vars[v.Name] = s
+		}
+	}
+	for name, value := range w.vars {
+		vars[name] = value
+	}
+	p, more := compiler.Compile(m, compiler.Options{Vars: vars, World: world})
+	return p, append(diags, more...).Sorted()
+}
+
+func reasonOf(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}

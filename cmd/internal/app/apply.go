@@ -1,0 +1,164 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/flyingrobots/jitos/compiler"
+	"github.com/flyingrobots/jitos/compiler/plan"
+	"github.com/flyingrobots/jitos/lang/diag"
+	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/sws/sandbox"
+	"github.com/flyingrobots/jitos/warp"
+)
+
+// Request is what a person wants done.
+type Request struct {
+	Target    string   // a task, a member of a family, a slap; "" is the default
+	Args      []string // name=value
+	Hold      bool     // keep the result aside
+	KeepGoing bool
+}
+
+func (r Request) intent() (compiler.Intent, error) {
+	in := compiler.Intent{Target: r.Target, Args: map[string]string{}}
+	for _, a := range r.Args {
+		name, value, ok := strings.Cut(a, "=")
+		if !ok {
+			return in, usagef("%q is not an argument: write name=value (one target at a time)", a)
+		}
+		in.Args[name] = value
+	}
+	return in, nil
+}
+
+// Validate says what is wrong with the workflow. Nothing is run or written.
+func (w *Workspace) Validate(context.Context) (diag.List, error) {
+	if err := w.look(); err != nil {
+		return nil, err
+	}
+	_, diags := w.compile()
+	return diags, nil
+}
+
+// Targets lists what can be applied, in written order, and the files it is written in.
+func (w *Workspace) Targets(context.Context) ([]compiler.Target, []string, diag.List, error) {
+	if err := w.look(); err != nil {
+		return nil, nil, nil, err
+	}
+	p, diags := w.compile()
+	if p == nil {
+		return nil, w.module.Files(), diags, nil
+	}
+	return p.Targets(), w.module.Files(), diags, nil
+}
+
+// planner finds the next way when one has failed.
+type planner struct {
+	program  *compiler.Program
+	intent   compiler.Intent
+	facts    warp.Graph
+	excluded []plan.Excluded
+	skip     int // candidates that were walked and whose criteria did not hold
+}
+
+func (p *planner) Next(ctx context.Context, f runner.Failure) (*plan.Plan, error) {
+	if f.Step < 0 {
+		p.skip++
+	} else {
+		x, ok := p.program.Exclude(f.Plan, f.Step, f.Reason)
+		if !ok {
+			return nil, nil
+		}
+		p.excluded, p.skip = append(p.excluded, x), 0
+	}
+	pl, err := p.program.Plan(ctx, p.intent, p.facts, p.excluded, p.skip)
+	if _, none := errors.AsType[*compiler.NoPlanError](err); none && f.Step < 0 {
+		return nil, nil // what the criterion says is all there is to say
+	}
+	return pl, err
+}
+
+// planned is a compiled workflow with the first plan for an intent.
+type planned struct {
+	planner
+	first *plan.Plan
+}
+
+func (w *Workspace) plan(ctx context.Context, r Request) (*planned, error) {
+	in, err := r.intent()
+	if err != nil {
+		return nil, err
+	}
+	p, diags := w.compile()
+	if diags.HasErrors() {
+		return nil, &diag.ListError{List: diags}
+	}
+	out := &planned{planner: planner{program: p, intent: in}}
+	system, err := w.system()
+	if err != nil {
+		return nil, err
+	}
+	if out.facts, err = runner.KeptFacts(system, p.Relations(), w.runnerWorkspace()); err != nil {
+		return nil, err
+	}
+	out.first, err = p.Plan(ctx, in, out.facts, nil, 0)
+	return out, err
+}
+
+// Apply achieves an intent. sink is told of every event as it enters the history.
+func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event), live runner.Live) (*runner.Outcome, error) {
+	if err := w.acquire(ctx); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	p, err := w.plan(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	o := w.options()
+	o.Hold, o.KeepGoing, o.Sink, o.Live = r.Hold, r.KeepGoing, sink, live
+	o.Rules, o.Observed = p.program.Rules(), p.program.Observed()
+	out, err := runner.Apply(ctx, w.runnerWorkspace(), p.first, p, o)
+	if err != nil {
+		return nil, err
+	}
+	out.Wall = time.Since(began)
+	if !r.Hold && (out.Status == runner.Done || out.Status == runner.Nothing) {
+		return out, w.project(r, out)
+	}
+	return out, nil
+}
+
+// Plan says what Apply would do, and changes nothing. It waits for no other process.
+func (w *Workspace) Plan(ctx context.Context, r Request) (*runner.Forecast, error) {
+	if err := w.view(); err != nil {
+		return nil, err
+	}
+	if err := w.look(); err != nil {
+		return nil, err
+	}
+	p, err := w.plan(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if w.graph, err = w.system(); err != nil {
+		return nil, err
+	}
+	o := w.options()
+	o.Rules, o.Observed = p.program.Rules(), p.program.Observed()
+	return runner.Foresee(w.runnerWorkspace(), p.first, w.isolated(), o)
+}
+
+// isolated says whether steps would run at the workspace's own path.
+func (w *Workspace) isolated() bool {
+	switch w.o.Overlay {
+	case "overlay":
+		return true
+	case "copy":
+		return false
+	}
+	return sandbox.Probe(sandbox.Options{Slots: 1, Workspace: w.root}) == nil
+}

@@ -1,0 +1,218 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/sws"
+)
+
+// Set is a shadow working set.
+type Set struct {
+	ID      int
+	Run     int
+	Target  string
+	State   string // "ACTIVE", "HELD", "COLLAPSED" or "DISCARDED", folded from the history
+	Reason  string
+	At      time.Time
+	Changes int // paths that it would change, or did
+}
+
+// FileDiff is one path of a held set beside the workspace.
+type FileDiff struct {
+	Path          string
+	Before, After runner.Entry
+	ReadBefore    func() ([]byte, error) // of files
+	ReadAfter     func() ([]byte, error)
+}
+
+// Sets lists the shadow working sets of all runs, the newest first.
+func (w *Workspace) Sets(ctx context.Context) ([]Set, error) {
+	runs, err := w.Runs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Set
+	for _, r := range runs {
+		if r.SWS < 0 {
+			continue
+		}
+		s := Set{ID: r.SWS, Run: r.N, Target: r.Target, Reason: r.Reason, At: r.At, Changes: len(r.Changes)}
+		switch r.Status {
+		case "done":
+			s.State = "COLLAPSED"
+		case "held":
+			s.State = "HELD"
+		case "conflict": // whoever undoes has nothing to hold
+			s.State = "HELD"
+		case "running":
+			s.State = "ACTIVE"
+		default:
+			s.State = "DISCARDED"
+		}
+		if s.State == "HELD" {
+			if _, err := os.Stat(w.meta(fmt.Sprintf("sws/%d/held", r.SWS))); errors.Is(err, fs.ErrNotExist) {
+				s.State = "DISCARDED"
+			}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// held finds a set that is held, and the run it is of.
+func (w *Workspace) held(ctx context.Context, id int) (*Set, error) {
+	sets, err := w.Sets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for i, s := range sets {
+		if s.ID == id && s.State == "HELD" {
+			return &sets[i], nil
+		}
+		if s.State == "HELD" {
+			ids = append(ids, fmt.Sprint(s.ID))
+		}
+	}
+	i := slices.IndexFunc(sets, func(s Set) bool { return s.ID == id })
+	switch {
+	case i >= 0 && len(ids) == 0:
+		return nil, usagef("sws %d is %s, and none is held", id, strings.ToLower(sets[i].State))
+	case i >= 0:
+		return nil, usagef("sws %d is %s; held are: %s", id, strings.ToLower(sets[i].State), strings.Join(ids, ", "))
+	case len(ids) == 0:
+		return nil, usagef("there is no sws %d, and none is held", id)
+	}
+	return nil, usagef("there is no sws %d; held are: %s", id, strings.Join(ids, ", "))
+}
+
+// SetDiff compares a held set with the workspace as its run saw it.
+func (w *Workspace) SetDiff(ctx context.Context, id int) ([]FileDiff, error) {
+	if err := w.acquire(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := w.held(ctx, id); err != nil {
+		return nil, err
+	}
+	set, err := w.space.OpenSet(id)
+	if err != nil {
+		return nil, err
+	}
+	defer set.Close()
+	t, _ := set.Held()
+	var out []FileDiff
+	for _, c := range t.Changes {
+		before, err := w.base.Stat(c.Path)
+		if err != nil {
+			return nil, err
+		}
+		b, _, err := w.base.Entry(c.Path)
+		if err != nil {
+			return nil, err
+		}
+		d := FileDiff{Path: c.Path, Before: runner.EntryOf(b), After: runner.EntryOf(c.After)}
+		if before.Kind == sws.File {
+			d.ReadBefore = func() ([]byte, error) { return os.ReadFile(filepath.Join(w.root, filepath.FromSlash(c.Path))) }
+		}
+		if c.After.Kind == sws.File {
+			d.ReadAfter = func() ([]byte, error) { return w.store.Get(c.After.Digest) }
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// SetCollapse lets a held result into the workspace; nothing runs again. keep ("workspace" or "sws") decides the given
+// paths, or all, where the two differ. With dry it only says what would happen.
+func (w *Workspace) SetCollapse(ctx context.Context, id int, keep string, paths []string, dry bool, sink func(runner.Event)) (*runner.Outcome, error) {
+	if err := w.acquire(ctx); err != nil {
+		return nil, err
+	}
+	s, err := w.held(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var rel []string
+	for _, p := range paths {
+		r, err := w.relative(p)
+		if err != nil {
+			return nil, err
+		}
+		rel = append(rel, r)
+	}
+	o := w.options()
+	o.Sink = sink
+	out, err := runner.CollapseHeld(ctx, w.runnerWorkspace(), s.Run, id, runner.Keep(keep), rel, dry, o)
+	return out, told(err)
+}
+
+// SetDiscard gives a held result up.
+func (w *Workspace) SetDiscard(ctx context.Context, id int) error {
+	if err := w.acquire(ctx); err != nil {
+		return err
+	}
+	s, err := w.held(ctx, id)
+	if err != nil {
+		return err
+	}
+	return told(runner.DiscardHeld(w.runnerWorkspace(), s.Run, id, w.options()))
+}
+
+// Undo puts back what a run changed; 0 is the last one that changed anything.
+func (w *Workspace) Undo(ctx context.Context, run int, sink func(runner.Event)) (*runner.Outcome, error) {
+	if err := w.acquire(ctx); err != nil {
+		return nil, err
+	}
+	o := w.options()
+	o.Sink = sink
+	out, err := runner.Undo(ctx, w.runnerWorkspace(), run, o)
+	return out, told(err)
+}
+
+// Clean removes the outputs of targets (none: the default) that stand as their steps made them.
+func (w *Workspace) Clean(ctx context.Context, targets []string, sink func(runner.Event)) (*runner.Outcome, error) {
+	if err := w.acquire(ctx); err != nil {
+		return nil, err
+	}
+	if len(targets) == 0 {
+		targets = []string{""}
+	}
+	in := Request{Target: targets[0], Args: targets[1:]}
+	p, err := w.plan(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	o := w.options()
+	o.Sink = sink
+	return runner.Clean(ctx, w.runnerWorkspace(), p.first, o)
+}
+
+// told turns what a person asked for in vain into a usage error.
+func told(err error) error {
+	if n, ok := errors.AsType[*runner.NothingError](err); ok {
+		return &UsageError{n.Reason}
+	}
+	return err
+}
+
+// running says whether another process holds the run lock.
+func (w *Workspace) running() bool {
+	if w.lock != nil {
+		return false
+	}
+	f, err := os.Open(w.meta("run"))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return !tryLock(f)
+}

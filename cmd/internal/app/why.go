@@ -1,0 +1,297 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/flyingrobots/jitos/lang/diag"
+	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/sws"
+)
+
+// Why answers where something comes from.
+type Why struct {
+	Kind  string // "path", "step" or "fact"
+	Name  string
+	Lines []string // the answer, worded; indented lines belong to the one above
+}
+
+// suggest words a guess at what was meant.
+func suggest(name string, names []string) string {
+	if s, ok := diag.Suggest(name, names); ok {
+		return fmt.Sprintf(": did you mean %s?", s)
+	}
+	return ""
+}
+
+// Why tells of a path whose bytes they are, of a step why it ran or did not, of a fact who asserted it.
+func (w *Workspace) Why(ctx context.Context, x string) (*Why, error) {
+	runs, err := w.Runs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.look(); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(x, "fact::") {
+		return w.whyFact(x)
+	}
+	var steps []string
+	for _, r := range runs {
+		for _, s := range r.Steps {
+			if s.Step == x {
+				return w.whyStep(x, runs)
+			}
+			steps = append(steps, s.Step)
+		}
+	}
+	rel, err := w.relative(x)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, r := range runs {
+		for _, c := range r.Changes {
+			if c.Path == rel {
+				return w.whyPath(rel, runs)
+			}
+			paths = append(paths, c.Path)
+		}
+	}
+	if fp, err := w.base.Stat(rel); err == nil && fp.Kind != sws.Absent {
+		return &Why{Kind: "path", Name: rel, Lines: []string{rel + "   no run wrote it"}}, nil
+	}
+	return nil, usagef("%s is no path that a run wrote and no step that ran%s", x, suggest(x, append(steps, paths...)))
+}
+
+// relative turns a path as a person types it into one of the workspace.
+func (w *Workspace) relative(p string) (string, error) {
+	if !filepath.IsAbs(p) {
+		wd, err := filepath.Abs(w.o.Dir)
+		if err != nil {
+			return "", err
+		}
+		if wd, err = filepath.EvalSymlinks(wd); err != nil {
+			return "", err
+		}
+		p = filepath.Join(wd, p)
+	}
+	rel, err := filepath.Rel(w.root, p)
+	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+		return "", usagef("%s is outside the workspace %s", p, w.root)
+	}
+	return filepath.ToSlash(rel), nil
+}
+
+func size(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000_000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1000_000_000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}
+
+func when(t time.Time) string {
+	if y, m, d := time.Now().Date(); t.Year() == y && t.Month() == m && t.Day() == d {
+		return "today " + t.Format("15:04")
+	}
+	return t.Format("2006-01-02 15:04")
+}
+
+func describe(e runner.Entry) string {
+	switch e.Type {
+	case "file":
+		return fmt.Sprintf("%s   blake3 %x…%x", size(e.Size), e.Digest[:2], e.Digest[31:])
+	case "link":
+		return "link to " + e.Target
+	case "dir":
+		return "directory"
+	}
+	return "absent"
+}
+
+func (w *Workspace) whyPath(rel string, runs []Run) (*Why, error) {
+	now, _, err := w.base.Entry(rel)
+	if err != nil {
+		return nil, err
+	}
+	out := &Why{Kind: "path", Name: rel}
+	for _, r := range runs { // the newest first
+		i := slices.IndexFunc(r.Changes, func(c runner.Change) bool { return c.Path == rel })
+		if i < 0 {
+			continue
+		}
+		c := r.Changes[i]
+		out.Lines = append(out.Lines, rel+"   "+describe(c.After))
+		if !runner.Same(c.After, now) {
+			out.Lines = append(out.Lines, fmt.Sprintf("  changed outside jitos since run %d", r.N))
+		}
+		by := r.What
+		var step *StepRun
+		for k := range r.Steps {
+			if slices.ContainsFunc(r.Steps[k].Changes, func(x runner.Change) bool { return x.Path == rel }) {
+				step = &r.Steps[k]
+			}
+		}
+		verb := "written"
+		if c.After.Type == "" {
+			verb = "removed"
+		}
+		switch {
+		case step != nil:
+			by = step.Step
+		case r.What == "undo":
+			by = fmt.Sprintf("undo of run %d", r.Of)
+			verb = "put back"
+		}
+		others := ""
+		if n := len(r.Changes) - 1; n > 0 {
+			others = fmt.Sprintf(", collapsed with %d other %s", n, plural(n, "file", "files"))
+		}
+		out.Lines = append(out.Lines, fmt.Sprintf("  %s by %s, run %d (%s)%s", verb, by, r.N, when(r.At), others))
+		if step != nil {
+			from, err := w.from(step.Step, runs)
+			if err != nil {
+				return nil, err
+			}
+			out.Lines = append(out.Lines, from...)
+			if step.Outcome == runner.Cached {
+				out.Lines = append(out.Lines, "  its bytes come from the cache")
+			}
+			out.Lines = append(out.Lines, because(step)...)
+		}
+		return out, nil
+	}
+	return out, nil
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+func because(s *StepRun) []string {
+	var out []string
+	for _, p := range s.Invocation.Path {
+		if p != s.Step && (len(out) == 0 || out[len(out)-1] != p) {
+			out = append(out, p)
+		}
+	}
+	return []string{"  because   " + strings.Join(append(out, s.Step), " → ")}
+}
+
+// from lists what a step read, and which step made it.
+func (w *Workspace) from(step string, runs []Run) ([]string, error) {
+	g, err := w.system()
+	if err != nil {
+		return nil, err
+	}
+	inputs, err := runner.InputsOf(g, step)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	label := "  from   "
+	for n, in := range inputs {
+		if n == 12 {
+			out = append(out, fmt.Sprintf("         and %d more", len(inputs)-n))
+			break
+		}
+		line := label + in.Path
+		label = "         "
+		for _, r := range runs {
+			by := ""
+			for _, s := range r.Steps {
+				if s.Step != step && slices.ContainsFunc(s.Changes, func(c runner.Change) bool {
+					ok, _ := path.Match(in.Path, c.Path)
+					return ok || c.Path == in.Path
+				}) {
+					by = s.Step
+				}
+			}
+			if by != "" {
+				line += fmt.Sprintf("   <- %s, run %d", by, r.N)
+				break
+			}
+		}
+		if in.Late {
+			line += "   (found by the step)"
+		}
+		out = append(out, line)
+	}
+	return out, nil
+}
+
+func (w *Workspace) whyStep(step string, runs []Run) (*Why, error) {
+	out := &Why{Kind: "step", Name: step}
+	for _, r := range runs {
+		for _, s := range slices.Backward(r.Steps) {
+			if s.Step != step {
+				continue
+			}
+			why := strings.Join(s.Invocation.Why, ", ")
+			switch s.Outcome {
+			case runner.Ran:
+				out.Lines = append(out.Lines, fmt.Sprintf("ran in run %d: %s", r.N, why))
+			case runner.Cached:
+				out.Lines = append(out.Lines, fmt.Sprintf("came from the cache in run %d: %s", r.N, why))
+			case runner.Failed:
+				out.Lines = append(out.Lines, fmt.Sprintf("failed in run %d: %s", r.N, s.Reason))
+				if why != "" {
+					out.Lines = append(out.Lines, "  it ran because "+why)
+				}
+			default:
+				out.Lines = append(out.Lines, fmt.Sprintf("%s in run %d", s.Outcome, r.N))
+			}
+			from, err := w.from(step, runs)
+			if err != nil {
+				return nil, err
+			}
+			out.Lines = append(out.Lines, from...)
+			if len(s.Invocation.Path) > 0 {
+				out.Lines = append(out.Lines, "needed by  "+strings.Join(s.Invocation.Path, " → "))
+			}
+			if n := runs[0].N; n > r.N {
+				out.Lines = append(out.Lines, fmt.Sprintf("up to date, or not asked for, in the runs since (the last is %d)", n))
+			}
+			return out, nil
+		}
+	}
+	return out, nil
+}
+
+func (w *Workspace) whyFact(x string) (*Why, error) {
+	g, err := w.system()
+	if err != nil {
+		return nil, err
+	}
+	out := &Why{Kind: "fact", Name: x}
+	facts, err := runner.Facts(g)
+	if err != nil {
+		return nil, err
+	}
+	rel, _, _ := strings.Cut(strings.TrimPrefix(x, "fact::"), "(")
+	for _, f := range facts {
+		if f.Text == x || !strings.Contains(x, "(") && f.Relation == rel {
+			out.Lines = append(out.Lines, f.Text)
+			for _, s := range f.AssertedBy {
+				out.Lines = append(out.Lines, fmt.Sprintf("  asserted by %s, run %d", s.Step, s.Run))
+			}
+		}
+	}
+	if len(out.Lines) == 0 {
+		out.Lines = []string{x + " does not hold: no step asserted it, or it was taken back (observed facts are asked anew by each plan)"}
+	}
+	return out, nil
+}
