@@ -55,7 +55,7 @@ var nodeKinds = [...]nodeKind{
 	{name: "run", index: "n", occurs: true, fields: []fieldSpec{{name: "n", shape: isInt}}},
 	{name: "slap", fields: []fieldSpec{{name: "name"}}},
 	{name: "step", index: "key", occurs: true, fields: []fieldSpec{
-		{name: "id", shape: isAny}, {name: "key", shape: isBytes}, {name: "run", shape: isInt},
+		{name: "n", shape: isInt, optional: true}, {name: "id", shape: isAny}, {name: "key", shape: isBytes}, {name: "run", shape: isInt},
 		{name: "args", shape: isAny, optional: true}, {name: "task", optional: true},
 		{name: "action", shape: isBytes, optional: true}, {name: "method", optional: true}}},
 	{name: "sws", index: "n", occurs: true, fields: []fieldSpec{{name: "n", shape: isInt}}},
