@@ -83,7 +83,7 @@ func (f *flow) link() {
 					f.ambiguous(u, i, h, p, f.rival(p, h))
 				default:
 					have[p] = true
-					u.needs = append(u.needs, need{unit: p, path: h.pattern, at: f.input(u, i)})
+					u.needs = append(u.needs, need{unit: p, path: h.pattern, weak: !literal(pattern), at: f.input(u, i)})
 				}
 			}
 		}
@@ -221,7 +221,7 @@ func (f *flow) together(a, b *unit) bool {
 	return false
 }
 
-// cycles reports needs that go in a circle. A need that a file implies is dropped where written needs say the opposite.
+// cycles reports needs that go in a circle. A need that a pattern implies is dropped where written needs say the opposite.
 func (f *flow) cycles() {
 	for _, scc := range f.components() {
 		within := map[*unit]bool{}
@@ -230,7 +230,7 @@ func (f *flow) cycles() {
 		}
 		for _, u := range scc {
 			u.needs = slices.DeleteFunc(u.needs, func(n need) bool {
-				return n.path != "" && within[n.unit] && leads(n.unit, u, within)
+				return n.weak && within[n.unit] && leads(n.unit, u, within)
 			})
 		}
 	}

@@ -24,16 +24,18 @@ import (
 type goal struct {
 	name string // canonical: "build", "compile os=darwin"
 	slap *slap
-	unit *unit // of a task; not yet part of an assembly
+	unit string       // else: of a task, a member or a family
+	make func(*build) // makes that unit
 	rng  diag.Range
 }
 
-// Plan finds the first candidate for an intent that uses none of the ground methods and steps that are excluded. facts is
-// the System graph: its fact nodes, which are the kept facts, join the observed ones.
+// Plan finds the first candidate for an intent that uses none of the ground methods and steps that are excluded, after
+// skip others: those whose steps all went well and whose result was not good enough. facts is the System graph: its fact
+// nodes, which are the kept facts, join the observed ones.
 //
 // The error is a [*NoPlanError] when there is no candidate, a [*RefusedError] when the slap assumes what does not hold,
 // a [*diag.ListError] when the intent makes no sense or the program has errors, or ctx's cause.
-func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, excluded []plan.Excluded) (*plan.Plan, error) {
+func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, excluded []plan.Excluded, skip int) (*plan.Plan, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.diags.HasErrors() {
@@ -51,8 +53,8 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 		return nil, err
 	}
 	a := p.base
-	if g.unit != nil && a.byName[g.unit.name] == nil {
-		if err := n.try(func() { a = p.assemble(g.unit) }); err != nil {
+	if g.slap == nil && a.byName[g.unit] == nil {
+		if err := n.try(func() { a = p.assemble(g.make) }); err != nil {
 			return nil, err
 		}
 		p.finish(a)
@@ -70,7 +72,7 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 	if g.slap != nil {
 		problem.Goal = []htn.Sub{{Task: "slap." + g.slap.Name}, {Task: "slap." + g.slap.Name + ".success"}}
 	} else {
-		problem.Goal = []htn.Sub{{Task: g.unit.name}}
+		problem.Goal = []htn.Sub{{Task: g.unit}}
 	}
 	for _, x := range excluded {
 		e, err := exclusion(x)
@@ -79,7 +81,7 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 		}
 		problem.Exclude = append(problem.Exclude, e)
 	}
-	c, err := p.search(ctx, a, g, problem)
+	c, err := p.search(ctx, a, g, problem, skip)
 	if err != nil {
 		return nil, err
 	}
@@ -92,16 +94,24 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 		return nil, errors.Join(err, made)
 	}
 	m := n.u.module
-	out.Program, out.Candidate, out.Excluded = p.digest, len(excluded), slices.Clone(excluded)
+	out.Program, out.Candidate, out.Excluded = p.digest, len(excluded)+skip, slices.Clone(excluded)
 	out.Ignore, out.Strict = m.Settings.Ignore, m.Settings.Strict
-	for _, f := range m.Facts {
+	out.Relations = p.Relations()
+	return out, nil
+}
+
+// Relations are the facts that the program declares, in written order.
+func (p *Program) Relations() []plan.Relation {
+	u := p.names.u
+	var out []plan.Relation
+	for _, f := range u.module.Facts {
 		keep := plan.Keep(f.Keep)
 		if keep == "" {
 			keep = plan.KeepRun
 		}
-		out.Relations = append(out.Relations, plan.Relation{Name: f.Name, Keep: keep, Observed: n.u.relations[f.Name].observed})
+		out = append(out, plan.Relation{Name: f.Name, Keep: keep, Observed: u.relations[f.Name].observed})
 	}
-	return out, nil
+	return out
 }
 
 // Exclude is the ground method nearest above a step that failed for good, for the next call of Plan. false: no method
@@ -202,17 +212,7 @@ func (p *Program) goal(in Intent) (*goal, error) {
 	case len(in.Args) > 0:
 		return nil, problem(CodeTarget, fmt.Sprintf("task %q is a family, which takes no arguments", t.Name), "Name one of its members: "+t.Name+`["KEY"].`)
 	default:
-		b := p.base.build
-		if u := b.byName[t.Name+"[*]"]; u != nil {
-			return &goal{name: t.Name, unit: u, rng: t.Range}, nil
-		}
-		u := &unit{name: t.Name + "[*]", rng: t.Range}
-		for _, m := range t.members {
-			if plain := b.byName[m.name]; plain != nil {
-				u.needs = append(u.needs, need{unit: plain, at: t.Range})
-			}
-		}
-		return &goal{name: t.Name, unit: u, rng: t.Range}, nil
+		return &goal{name: t.Name, unit: t.Name + "[*]", make: func(b *build) { b.family(t) }, rng: t.Range}, nil
 	}
 	return p.arguments(t, m, in)
 }
@@ -261,7 +261,8 @@ func (p *Program) arguments(t *task, m *member, in Intent) (*goal, error) {
 	if diags.HasErrors() {
 		return nil, &diag.ListError{List: diags}
 	}
-	g.unit = &unit{name: call(m.name, t.params, args), task: t, member: m, args: args}
+	g.unit = call(m.name, t.params, args)
+	g.make = func(b *build) { b.unit(m, args, 0) }
 	return g, nil
 }
 
@@ -391,15 +392,18 @@ func (p *Program) assumed(g *goal, facts warp.Graph) error {
 	return nil
 }
 
-// search takes the first candidate that the slap's constraints allow.
-func (p *Program) search(ctx context.Context, a *assembly, g *goal, problem htn.Problem) (*htn.Candidate, error) {
+// search takes the first candidate that the slap's constraints allow, after skip of them.
+func (p *Program) search(ctx context.Context, a *assembly, g *goal, problem htn.Problem, skip int) (*htn.Candidate, error) {
 	var broken diag.List
 	for c, err := range a.program.Plans(ctx, problem) {
 		if err != nil {
 			return nil, p.failure(g, err, broken)
 		}
 		if g.slap == nil || len(g.slap.Constraints) == 0 {
-			return &c, nil
+			if skip--; skip < 0 {
+				return &c, nil
+			}
+			continue
 		}
 		in := env{"plan": cty.ObjectVal(map[string]cty.Value{"cost": cty.NumberFloatVal(c.Cost)})}
 		all := true
@@ -418,7 +422,9 @@ func (p *Program) search(ctx context.Context, a *assembly, g *goal, problem htn.
 			}
 		}
 		if all {
-			return &c, nil
+			if skip--; skip < 0 {
+				return &c, nil
+			}
 		}
 	}
 	return nil, p.failure(g, &htn.NoPlanError{}, broken)

@@ -155,6 +155,7 @@ func (p *Program) declare() {
 				Related: []diag.Related{{Range: t.methods[0].Range, Label: "method " + t.methods[0].Name}},
 				Detail:  "Move the command into a task of its own, and make it the step of a method.",
 			})
+			t.methods = nil
 		case !t.Primitive() && !t.compound() && t.Needs == nil:
 			n.fail(CodeNoWay, t.Range, fmt.Sprintf("task %q says nothing about how it is carried out", t.Name), "Give it run or exec, a method, or needs.")
 		case !t.Primitive():
@@ -596,8 +597,8 @@ func (e *evaluator) localsFrom(o *evaluator) {
 	}
 }
 
-// assemble makes the units of all tasks and slaps, and of one more target.
-func (p *Program) assemble(more *unit) *assembly {
+// assemble makes the units of all tasks and slaps, and those that more adds.
+func (p *Program) assemble(more func(*build)) *assembly {
 	b := &build{names: p.names, order: p.order, taskValue: p.value, byName: map[string]*unit{}}
 	for _, t := range p.order {
 		for _, m := range t.members {
@@ -610,7 +611,7 @@ func (p *Program) assemble(more *unit) *assembly {
 		b.slap(s)
 	}
 	if more != nil {
-		b.unit(more.member, more.args, 0)
+		more(b)
 	}
 	b.run()
 	if more == nil {

@@ -82,6 +82,7 @@ type need struct {
 	unit *unit
 	args []htn.Term
 	path string // implied by this output; "" when written in needs
+	weak bool   // the input that implied it is a pattern
 	at   diag.Range
 }
 

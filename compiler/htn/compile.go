@@ -60,6 +60,8 @@ type task struct {
 	cost   float64
 	inert  bool // nothing that it, or what is below it, does matters to others, or the other way round
 	rng    diag.Range
+
+	recursive bool // it, or something below it, can be below itself
 }
 
 func (t *task) group() bool { return t.op == nil && len(t.ways) == 0 }
@@ -71,19 +73,22 @@ type operator struct {
 
 // way is a compiled Method.
 type way struct {
-	name  string
-	vars  []string // by register: the task's parameters, then the free ones
-	free  int      // how many of vars are free
-	when  []*lit
-	anys  bool // when has alternatives, so that a binding can be found twice
-	cost  float64
-	subs  []sub
-	topo  []int32   // subs, each after all that are ordered before it
-	succ  [][]int32 // by sub: what directly follows
-	indeg []int32
-	sinks int32 // subs that nothing follows
-	total bool  // every sub is ordered against every other
-	rng   diag.Range
+	name string
+	vars []string // by register: the task's parameters, then the free ones
+	free int      // how many of vars are free
+	when []*lit
+	// When there are free variables: when, and what the steps ask for that cannot change before they do; in alone also
+	// what cannot change as long as nothing else is done meanwhile.
+	steady, alone []*lit
+	anys          bool // when has alternatives, so that a binding can be found twice
+	cost          float64
+	subs          []sub
+	topo          []int32   // subs, each after all that are ordered before it
+	succ          [][]int32 // by sub: what directly follows
+	indeg         []int32
+	sinks         int32 // subs that nothing follows
+	total         bool  // every sub is ordered against every other
+	rng           diag.Range
 }
 
 type sub struct {
@@ -137,6 +142,8 @@ func Compile(d Domain) (*Program, error) {
 		}
 	}
 	p.findInert()
+	p.findRecursive()
+	p.pullUp()
 	return p, nil
 }
 
@@ -513,20 +520,14 @@ func (c scope) alternatives(out []*lit, conds []Cond, negated bool) ([]*lit, err
 // findInert marks the tasks that commute with everything: the search may take such a task as soon as it can, without
 // ever trying to take it later.
 func (p *Program) findInert() {
-	users := make([][]int32, len(p.tasks)) // who has this task below it
+	users := p.users()
 	busy := make([]bool, len(p.tasks))
 	var queue []int32
 	for i := range p.tasks {
 		t := &p.tasks[i]
-		for _, s := range t.needs {
-			users[s.task] = append(users[s.task], int32(i))
-		}
 		active := false
 		for j := range t.ways {
 			active = active || p.reads(t.ways[j].when)
-			for _, s := range t.ways[j].subs {
-				users[s.task] = append(users[s.task], int32(i))
-			}
 		}
 		if t.op != nil {
 			for _, a := range slices.Concat(t.op.add, t.op.del) {
@@ -550,6 +551,51 @@ func (p *Program) findInert() {
 	}
 	for i := range p.tasks {
 		p.tasks[i].inert = !busy[i]
+	}
+}
+
+// users returns for each task those that have it as a step or need.
+func (p *Program) users() [][]int32 {
+	out := make([][]int32, len(p.tasks))
+	for i := range p.tasks {
+		for _, s := range p.tasks[i].needs {
+			out[s.task] = append(out[s.task], int32(i))
+		}
+		for j := range p.tasks[i].ways {
+			for _, s := range p.tasks[i].ways[j].subs {
+				out[s.task] = append(out[s.task], int32(i))
+			}
+		}
+	}
+	return out
+}
+
+// findRecursive marks the tasks that can be below themselves, or have such a task below them: the others are left when, again
+// and again, tasks that use no other are taken away.
+func (p *Program) findRecursive() {
+	users := p.users()
+	uses := make([]int32, len(p.tasks))
+	for _, us := range users {
+		for _, u := range us {
+			uses[u]++
+		}
+	}
+	var queue []int32
+	for i := range p.tasks {
+		p.tasks[i].recursive = true
+		if uses[i] == 0 {
+			queue = append(queue, int32(i))
+		}
+	}
+	for len(queue) > 0 {
+		i := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		p.tasks[i].recursive = false
+		for _, u := range users[i] {
+			if uses[u]--; uses[u] == 0 {
+				queue = append(queue, u)
+			}
+		}
 	}
 }
 

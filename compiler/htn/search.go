@@ -25,6 +25,7 @@ type frame struct {
 	next   int32    // how many of them have been tried
 	count  int32    // of how many
 	cost   float64  // of the plan up to here
+	flips  int32    // world.flips at this moment
 	solved bool     // a candidate was found from here
 
 	against []objection // to the task being tried
@@ -38,6 +39,7 @@ type search struct {
 	p        *Program
 	w        *world
 	root     way      // the goals
+	goals    []int32  // their arguments
 	initial  []uint64 // the atoms that were true
 	solver   solver
 	limits   Limits
@@ -51,6 +53,9 @@ type search struct {
 	args     []int32
 	regs     []int32
 	nodes    int
+	alone    bool         // everything is done one after the other
+	nesting  int          // how often a task may be below itself before anything has changed
+	cut      bool         // that has kept something from being tried
 	why      *refusal     // of the whole
 	told     map[key]bool // the candidates so far, by what they consist of
 }
@@ -78,6 +83,10 @@ func (p *Program) Plans(ctx context.Context, prob Problem) iter.Seq2[Candidate, 
 			if err != nil {
 				yield(Candidate{}, err)
 				return
+			}
+			if !ok && s.cut {
+				s.start(4 * s.nesting)
+				continue
 			}
 			if !ok {
 				break
@@ -125,7 +134,7 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &search{p: p, w: w, limits: prob.Limits, seen: map[key]*refusal{}, open: &refusal{}, solved: &refusal{}, told: map[key]bool{}, excluded: map[int32][]ban{}}
+	s := &search{p: p, w: w, limits: prob.Limits, open: &refusal{}, solved: &refusal{}, told: map[key]bool{}, excluded: map[int32][]ban{}}
 	s.solver.w = w
 	s.limits.Nodes = positive(s.limits.Nodes, defaultNodes)
 	s.limits.Depth = positive(s.limits.Depth, defaultDepth)
@@ -151,10 +160,19 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 		return nil, err
 	}
 	s.root, s.initial = root, slices.Clone(w.bits)
-	first := s.expand(&pending{task: -1, shared: -1}, &root, regs, -1, nil)
-	s.frames = append(s.frames, frame{agenda: first, enter: w.mark(), way: -1})
-	s.seen[w.sum] = s.open
+	s.goals = regs
+	s.alone = root.total && !slices.ContainsFunc(p.tasks, func(t task) bool { return slices.ContainsFunc(t.ways, func(w way) bool { return !w.total }) })
+	s.start(1)
 	return s, nil
+}
+
+// start begins from the start, with what the search has learned only the candidates.
+func (s *search) start(nesting int) {
+	s.nesting, s.cut, s.seen = nesting, false, map[key]*refusal{}
+	s.w.undo(mark{sum: s.w.zero})
+	first := s.expand(&pending{task: -1, shared: -1}, &s.root, s.goals, -1, nil)
+	s.frames = append(s.frames[:0], frame{agenda: first, enter: s.w.mark(), way: -1})
+	s.seen[s.w.sum] = s.open
 }
 
 func positive(n, otherwise int) int {
@@ -345,19 +363,51 @@ func (s *search) bind(f *frame) (err error) {
 		return nil
 	}
 	w := &t.ways[f.way]
+	if s.nested(f.pick) {
+		f.count, s.cut = 0, true
+		s.object(f, objection{reason: reasonNested})
+		return nil
+	}
 	if len(w.when) == 0 {
 		return nil
 	}
+	when := w.when
+	switch {
+	case w.alone == nil:
+	case s.alone:
+		when = w.alone
+	default:
+		when = w.steady
+	}
 	var n int
-	s.binds, n, err = s.solver.solve(w, f.pick.args, s.binds)
+	s.binds, n, err = s.solver.solve(w, when, f.pick.args, s.binds)
 	if err != nil {
 		return err
 	}
 	f.count = int32(n)
 	if n == 0 {
+		if failed := s.solver.failed; len(when) > len(w.when) && !slices.Contains(w.when, failed) {
+			s.solver.probe(w, f.pick.args) // the method's own condition, if that fails as well, is the better answer
+		}
 		s.object(f, objection{lit: s.solver.failed, regs: slices.Clone(s.solver.regsAt), bound: s.solver.boundAt, reason: s.solver.why})
 	}
 	return nil
+}
+
+// nested says whether the task is below itself too often without anything having changed. A task that starts with itself
+// would be taken apart for ever: at first that is not tried at all.
+func (s *search) nested(n *pending) bool {
+	const far = 4096 // limits the cost in deep recursions of other kinds
+	if !s.p.tasks[n.task].recursive {
+		return false
+	}
+	count := 0
+	for i, k := n.parent, 0; i >= 0 && s.frames[i].flips == s.w.flips && k < far; i, k = s.frames[i].pick.parent, k+1 {
+		if p := s.frames[i].pick; p.task == n.task && slices.Equal(p.args, n.args) {
+			count++
+		}
+	}
+	return count >= s.nesting
 }
 
 // try goes on with the next binding of the current way: it applies the operator, or puts the steps of the method in the place of the task.
@@ -423,7 +473,7 @@ func (s *search) descend(after *agenda) error {
 		cost = f.cost + t.ways[f.way].cost
 	}
 	s.seen[s.w.sum] = s.open
-	s.frames = append(s.frames, frame{agenda: after, enter: s.w.mark(), way: -1, binds: int32(len(s.binds)), cost: cost})
+	s.frames = append(s.frames, frame{agenda: after, enter: s.w.mark(), flips: s.w.flips, way: -1, binds: int32(len(s.binds)), cost: cost})
 	return nil
 }
 

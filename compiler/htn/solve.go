@@ -30,31 +30,43 @@ type solver struct {
 	err     error  // of a guard
 }
 
-// solve appends to out, for each binding of the registers from len(args) on under which all conditions hold, these
-// registers. It returns the number of bindings. On zero, failed, regsAt, boundAt and why say what failed.
-func (s *solver) solve(w *way, args []int32, out []int32) ([]int32, int, error) {
-	n := len(w.vars)
-	s.regs = append(append(s.regs[:0], args...), make([]int32, n-len(args))...)
-	s.bound = 1<<len(args) - 1
-	s.room, s.deepest, s.failed, s.err = s.room[:0], -1, nil, nil
-	s.out, s.free, s.full = out, w.free, n
+// solve appends to out, for each binding of the way's free variables under which all conditions of when hold, their
+// values. It returns the number of bindings. On zero, failed, regsAt, boundAt and why say what failed.
+func (s *solver) solve(w *way, when []*lit, args []int32, out []int32) ([]int32, int, error) {
+	s.out, s.first = out, w.free == 0
 	at := len(out)
-	if w.free == 0 {
-		s.first = true
-		ok := !s.run(w.when, nil, 0)
-		if s.err != nil || !ok {
-			return s.out, 0, s.err
-		}
-		return s.out, 1, nil
-	}
-	s.first = false
-	s.run(w.when, nil, 0)
-	if s.err != nil {
-		return s.out[:at], 0, s.err
+	s.start(w, args)
+	s.failed, s.deepest = nil, -1
+	more := s.run(when, nil, 0)
+	switch {
+	case s.err != nil:
+		return out, 0, s.err
+	case s.first && more:
+		return out, 0, nil
+	case s.first:
+		return out, 1, nil
 	}
 	count := sortRows(s.out[at:], w.free)
-	s.out = s.out[:at+count*w.free]
-	return s.out, count, nil
+	return s.out[:at+count*w.free], count, nil
+}
+
+// probe finds out what fails of the way's own condition, if anything does: else it leaves what it said of the last failure.
+func (s *solver) probe(w *way, args []int32) {
+	failed, why, bound := s.failed, s.why, s.boundAt
+	regs := slices.Clone(s.regsAt)
+	s.out, s.first = nil, true
+	s.start(w, args)
+	s.failed, s.deepest = nil, -1
+	if !s.run(w.when, nil, 0) {
+		s.failed, s.why, s.boundAt, s.regsAt = failed, why, bound, regs
+	}
+}
+
+func (s *solver) start(w *way, args []int32) {
+	s.full, s.free = len(w.vars), w.free
+	s.regs = append(append(s.regs[:0], args...), make([]int32, w.free)...)
+	s.bound = 1<<len(args) - 1
+	s.room, s.err = s.room[:0], nil
 }
 
 // run goes on as long as it returns true: there may be more bindings to find.

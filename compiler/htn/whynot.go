@@ -12,8 +12,9 @@ import (
 
 // What stands against a way besides a condition and a failure below.
 const (
-	reasonLoop  = "leads back to a situation that it came from"
-	reasonCycle = "waits for a need that waits for it"
+	reasonLoop   = "leads back to a situation that it came from"
+	reasonNested = "leads back to itself before anything has changed"
+	reasonCycle  = "waits for a need that waits for it"
 )
 
 // refusal is a [Refusal] in the making. It is shared between all moments at which the same thing failed.

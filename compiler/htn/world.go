@@ -22,7 +22,9 @@ type world struct {
 	needs  tuples  // task, arguments of the needs seen so far
 	status []uint8 // by need
 	trail  []change
-	sum    key // of the true atoms, the open joins and the needs begun, and of the agenda (which the search adds)
+	flips  int32 // how many of the changes are of facts
+	zero   key   // sum at the start
+	sum    key   // of the true atoms, the open joins and the needs begun, and of the agenda (which the search adds)
 
 	ofRel   [][]int32 // by relation: its atoms, in order of their number
 	perRel  [][]index // by relation: how else they can be found
@@ -85,7 +87,7 @@ func newWorld(p *Program, facts warp.Graph, extra []Value) (*world, error) {
 		}
 		w.set(w.atom(f.rel, args), true)
 	}
-	w.trail = w.trail[:0]
+	w.trail, w.flips, w.zero = w.trail[:0], 0, w.sum
 	return w, nil
 }
 
@@ -212,6 +214,7 @@ func (w *world) flip(a int32) {
 func (w *world) set(a int32, on bool) {
 	if w.has(a) != on {
 		w.flip(a)
+		w.flips++
 		w.trail = append(w.trail, change{n: a})
 	}
 }
@@ -259,6 +262,7 @@ func (w *world) undo(m mark) {
 			c.join.left++
 		case c.n >= 0:
 			w.bits[c.n>>6] ^= 1 << (c.n & 63)
+			w.flips--
 		default:
 			w.status[^c.n]--
 		}
