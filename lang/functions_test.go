@@ -264,7 +264,7 @@ func TestFromHCL(t *testing.T) {
 	require.Contains(t, one(`param.os * 2`), `JT2017 invalid operand`)
 	require.Contains(t, one(`param.os * 2`), `param.os is "plan9"`)
 	for value, want := range map[string]string{ // order: each is checked alone
-		"param.none": "null", "param.flag": "true", "param.list": "a list(number)", "param": "an object", "param.list[0]": "1",
+		"param.none": "null", "param.flag": "true", "param.list": "a list(number)", "param.list[0]": "1",
 	} {
 		require.Contains(t, one(`fileset(`+value+`)`), value+" is "+want)
 	}
