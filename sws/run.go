@@ -44,7 +44,7 @@ const (
 //
 // One slot runs one command at a time. ctx ends the command.
 func (set *Set) Run(ctx context.Context, slot int, lower []*Layer, c Command) (*Layer, sandbox.Result, error) {
-	b, err := set.space.backend()
+	b, err := set.space.backend(ctx)
 	if err != nil {
 		return nil, sandbox.Result{}, err
 	}
@@ -96,7 +96,7 @@ func (set *Set) overlay(ctx context.Context, pool *sandbox.Pool, slot int, v *Vi
 		return none, err
 	}
 	sc.Dir = filepath.Join(set.space.path, c.Dir)
-	sc.Overlay = &sandbox.Overlay{Lower: stack, Upper: set.path + "/" + l.upper(), Work: set.path + "/" + work}
+	sc.Overlay = &sandbox.Overlay{Lower: stack, Hide: []string{Meta}, Upper: set.path + "/" + l.upper(), Work: set.path + "/" + work}
 	sc.Unmount = !c.Leaf
 	res, err := pool.Run(ctx, slot, sc)
 	if err != nil {
@@ -173,8 +173,7 @@ func (set *Set) stack(v *View) ([]string, error) {
 			return nil, err
 		}
 	}
-	out := make([]string, 0, len(layers)+2)
-	out = append(out, filepath.Join(set.space.path, Meta, hideName))
+	out := make([]string, 0, len(layers)+1)
 	for i, l := range layers {
 		if len(l.changes) == 0 {
 			continue

@@ -58,7 +58,10 @@ type Recovery struct {
 
 // Open opens the workspace in root. Before it returns, transactions that died in the middle are finished or undone, and
 // what dead runs left is on its way out.
-func Open(root string, o Options) (*Space, error) {
+func Open(root string, o Options) (*Space, error) { return openStepping(root, o, nil) }
+
+// openStepping is Open for tests that stop between the steps.
+func openStepping(root string, o Options, step func(what string)) (*Space, error) {
 	path, err := filepath.Abs(root)
 	if err == nil {
 		path, err = filepath.EvalSymlinks(path)
@@ -66,7 +69,7 @@ func Open(root string, o Options) (*Space, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Space{path: path, options: o, store: o.Store, journal: o.Journal}
+	s := &Space{path: path, options: o, store: o.Store, journal: o.Journal, step: step}
 	if s.root, err = openDirfd(path, theirs); err != nil {
 		return nil, err
 	}
@@ -276,7 +279,7 @@ func (s *Space) sweep() error {
 	}
 	var dead []string
 	for _, n := range list {
-		if strings.HasPrefix(n, "dead-") || strings.HasPrefix(n, ".jitos-probe-") {
+		if strings.HasPrefix(n, "dead-") {
 			dead = append(dead, n)
 			continue
 		}
@@ -389,9 +392,9 @@ func (s *Space) Undo(ctx context.Context, tx string, done []Done, note []byte) (
 	return s.commit(ctx, base, 0, Transaction{Tx: tx, Changes: staged, Allowed: all, Note: note})
 }
 
-// Isolation says how commands are kept apart: "overlay", or "copy" with the reason why it is not overlay.
-func (s *Space) Isolation() string {
-	b, err := s.backend()
+// Isolation says how commands are kept apart: "overlay", or "copy" with the reason why it is not overlay. It tries.
+func (s *Space) Isolation(ctx context.Context) string {
+	b, err := s.backend(ctx)
 	if err != nil {
 		return "none (" + err.Error() + ")"
 	}
@@ -407,50 +410,73 @@ type backend struct {
 }
 
 // backend starts it if need be.
-func (s *Space) backend() (*backend, error) {
+func (s *Space) backend(ctx context.Context) (*backend, error) {
 	s.backendMu.Lock()
 	defer s.backendMu.Unlock()
 	if s.running == nil && s.backendErr == nil {
-		s.running, s.backendErr = s.start()
+		s.running, s.backendErr = s.start(ctx)
 	}
 	return s.running, s.backendErr
 }
 
 // start decides between the backends by trying.
-func (s *Space) start() (*backend, error) {
+func (s *Space) start(ctx context.Context) (*backend, error) {
 	o := sandbox.Options{Slots: max(s.options.Slots, 1), Workspace: s.path, Hide: s.options.Hide}
-	b := &backend{name: "overlay"}
 	var why error
 	switch s.options.Overlay {
 	case "", "auto", "overlay":
-		probe := o
-		probe.Workspace = filepath.Join(s.path, Meta, "sws") // what it makes there, nobody sees
-		why = errors.Join(s.hide(), sandbox.Probe(probe))
-		if why != nil && s.options.Overlay == "overlay" {
-			return nil, fmt.Errorf("overlay is not available: %w", why)
+		pool, err := s.tryOverlay(ctx, o)
+		if err == nil {
+			return &backend{name: "overlay", pool: pool}, nil
 		}
+		if s.options.Overlay == "overlay" || ctx.Err() != nil {
+			return nil, fmt.Errorf("overlay is not available: %w", err)
+		}
+		why = err
 	case "copy":
 		why = errors.New("as asked")
 	default:
 		return nil, fmt.Errorf("no such way to isolate commands: %q", s.options.Overlay)
 	}
-	if why != nil {
-		b.name, b.copy = fmt.Sprintf("copy (%v)", why), true
-		o.Mode, o.Writable = sandbox.Plain, nil
-		for i := range o.Slots {
-			t, err := s.openTree(i)
-			if err != nil {
-				return nil, errors.Join(err, b.close())
-			}
-			b.trees = append(b.trees, t)
-			o.Writable = append(o.Writable, t.path)
+	b := &backend{name: fmt.Sprintf("copy (%v)", why), copy: true}
+	o.Mode = sandbox.Plain
+	for i := range o.Slots {
+		t, err := s.openTree(i)
+		if err != nil {
+			return nil, errors.Join(err, b.close())
 		}
+		b.trees = append(b.trees, t)
+		o.Writable = append(o.Writable, t.path)
 	}
 	var err error
 	if b.pool, err = sandbox.New(o); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
+}
+
+// tryOverlay gives a pool whose first slot has had a view like those that commands get.
+func (s *Space) tryOverlay(ctx context.Context, o sandbox.Options) (*sandbox.Pool, error) {
+	const dir = "sws/dead-probe" // if we die here, a sweep finds it
+	for _, d := range []string{dir, dir + "/u", dir + "/w", dir + "/l"} {
+		if err := unix.Mkdirat(s.meta.fd, d, 0o755); err != nil && err != unix.EEXIST {
+			return nil, pathError(d, err)
+		}
+	}
+	pool, err := sandbox.New(o)
+	if err != nil {
+		return nil, err
+	}
+	at := func(p string) string { return filepath.Join(s.path, Meta, p) }
+	_, err = pool.Run(ctx, 0, sandbox.Command{
+		Argv: []string{"/"}, Dir: "/", // cannot be executed, need not be
+		Overlay: &sandbox.Overlay{Lower: []string{at(dir + "/l"), s.path}, Hide: []string{Meta}, Upper: at(dir + "/u"), Work: at(dir + "/w")},
+		Unmount: true,
+	})
+	if err = errors.Join(err, s.meta.removeAll(dir)); err != nil {
+		return nil, errors.Join(err, pool.Close())
+	}
+	return pool, nil
 }
 
 func (b *backend) close() error {
@@ -462,19 +488,6 @@ func (b *backend) close() error {
 		errs = append(errs, t.close())
 	}
 	return errors.Join(errs...)
-}
-
-// hideName is the layer on top of all others in which .jitos does not exist.
-const hideName = "sws/hide"
-
-func (s *Space) hide() error {
-	if err := unix.Mkdirat(s.meta.fd, hideName, 0o755); err != nil && err != unix.EEXIST {
-		return pathError(hideName, err)
-	}
-	if err := unix.Mknodat(s.meta.fd, hideName+"/"+Meta, unix.S_IFCHR, 0); err != nil && err != unix.EEXIST {
-		return pathError(hideName, err)
-	}
-	return nil
 }
 
 // Sets lists the ids of the sets that exist, ascending.
