@@ -281,6 +281,7 @@ func (r *Reader) fold(until uint64, starts []checkpoint) (checkpoint, error) {
 			continue
 		}
 		var last *link
+		var batch warp.Rewrite
 		for e, err := range r.scan(c.n) {
 			if err != nil {
 				return c, err
@@ -289,12 +290,22 @@ func (r *Reader) fold(until uint64, starts []checkpoint) (checkpoint, error) {
 				break
 			}
 			if e.Kind == RewriteApplied && e.View == System {
-				if err := c.apply(&e.Event); err != nil {
+				w, err := e.rewrite()
+				if err != nil {
 					return c, err
+				}
+				// Nobody looks at the graphs in between, so that many rewrites can be applied as one.
+				if batch.Ops = append(batch.Ops, w.Ops...); len(batch.Ops) > foldBatch {
+					if err := c.apply(&batch, e.Idx); err != nil {
+						return c, err
+					}
 				}
 				last = &e
 			}
 			c.n, c.chain = e.Idx+1, e.after
+		}
+		if err := c.apply(&batch, c.n); err != nil {
+			return c, err
 		}
 		if last != nil && last.Digest != (warp.Hash{}) && c.graph.Digest() != last.Digest {
 			return c, &MismatchError{last.Idx, last.Digest, c.graph.Digest()}
@@ -316,18 +327,27 @@ func (r *Reader) confirms(c checkpoint) (bool, error) {
 	return err == nil && n == c.n && chain == c.chain, err
 }
 
-func (c *checkpoint) apply(e *Event) error {
+const foldBatch = 10_000 // operations that a fold applies at once
+
+// rewrite returns the rewrite of a REWRITE_APPLIED.
+func (e *Event) rewrite() (warp.Rewrite, error) {
 	ops, err := e.ops()
 	if err != nil {
-		return err
+		return warp.Rewrite{}, err
 	}
 	w, err := warp.DecodeRewrite(ops)
 	if err != nil {
-		return fmt.Errorf("event %d: %w", e.Idx, err)
+		return w, fmt.Errorf("event %d: %w", e.Idx, err)
 	}
-	if c.graph, err = c.graph.Apply(w); err != nil {
-		return fmt.Errorf("event %d: %w", e.Idx, err)
+	return w, nil
+}
+
+// apply applies the batch, which ends at or before event idx, and empties it.
+func (c *checkpoint) apply(batch *warp.Rewrite, idx uint64) (err error) {
+	if c.graph, err = c.graph.Apply(*batch); err != nil {
+		return fmt.Errorf("System at event %d: %w", idx, err)
 	}
+	batch.Ops = batch.Ops[:0]
 	return nil
 }
 
@@ -359,7 +379,11 @@ func (r *Reader) Verify() (events uint64, err error) {
 		if e.Kind != RewriteApplied || e.View != System {
 			continue
 		}
-		if err := c.apply(&e.Event); err != nil {
+		w, err := e.rewrite()
+		if err != nil {
+			return events, err
+		}
+		if err := c.apply(&w, e.Idx); err != nil {
 			return events, err
 		}
 		if e.Digest != (warp.Hash{}) && c.graph.Digest() != e.Digest {
