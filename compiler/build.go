@@ -171,10 +171,7 @@ func (b *build) conditions(u *unit) {
 	for _, m := range u.task.methods {
 		f := b.methodFrame(u, m)
 		c := &condition{build: b, f: f}
-		hm := htn.Method{Name: m.Name, Range: m.Range, When: c.all(conjuncts(m.When), true)}
-		if b.bad[m.When] {
-			hm.When = htn.True{}
-		}
+		hm := htn.Method{Name: m.Name, Range: m.Range, When: c.all(b.conjuncts(m.When), true)}
 		for _, v := range m.Any {
 			hm.Vars = append(hm.Vars, "any."+v.Name)
 		}
@@ -243,7 +240,7 @@ func (b *build) steps(u *unit, m *lang.Method, hm *htn.Method) {
 			}
 		}
 		for _, o := range b.occurrences(s, f) {
-			target, args, ok := b.call(s.Task, s.With, o.f, s.Range)
+			target, args, ok := b.callMember(o.member, s.With, o.f, s.Range)
 			if !ok {
 				continue
 			}
@@ -270,29 +267,46 @@ func never(c htn.Cond) bool {
 	return false
 }
 
-// occurrence is a step, or one of those that its for_each makes of it.
+// occurrence is a step, or one of those that for_each, its own or that of its task, makes of it.
 type occurrence struct {
-	name string
-	f    *frame
+	name   string
+	member *member
+	f      *frame
 }
 
-func (b *build) occurrences(s *lang.Step, f *frame) []occurrence {
-	if s.ForEach == nil {
-		return []occurrence{{s.Name, f}}
+func (b *build) occurrences(s *lang.Step, f *frame) (out []occurrence) {
+	type each struct {
+		name string
+		f    *frame
 	}
-	if len(f.depends(b.refer(s.ForEach))) > 0 {
-		b.unsupported(place(s.ForEach), "for_each over what is only known while planning")
-		return nil
+	steps := []each{{s.Name, f}}
+	if s.ForEach != nil {
+		if len(f.depends(b.refer(s.ForEach))) > 0 {
+			b.unsupported(place(s.ForEach), "for_each over what is only known while planning")
+			return nil
+		}
+		keys, ok := b.forEach(s.ForEach, f.env)
+		if !ok {
+			return nil
+		}
+		steps = nil
+		for _, k := range keys {
+			g := *f
+			g.env = f.env.with("each", k.each)
+			steps = append(steps, each{fmt.Sprintf("%s[%s]", s.Name, quote(k.key)), &g})
+		}
 	}
-	keys, ok := b.forEach(s.ForEach, f.env)
-	if !ok {
-		return nil
-	}
-	var out []occurrence
-	for _, k := range keys {
-		g := *f
-		g.env = f.env.with("each", k.each)
-		out = append(out, occurrence{fmt.Sprintf("%s[%s]", s.Name, quote(k.key)), &g})
+	for _, e := range steps {
+		t, m, ok := b.resolve(s.Task, e.f)
+		switch {
+		case !ok:
+		case m != nil:
+			out = append(out, occurrence{e.name, m, e.f})
+		default:
+			for _, m := range t.members {
+				out = append(out, occurrence{fmt.Sprintf("%s[%s]", e.name, quote(m.key)), m, e.f})
+			}
+		}
 	}
 	return out
 }
@@ -345,7 +359,22 @@ func keyText(k cty.Value) (string, bool) {
 // call finds the unit that a reference with arguments means, and its arguments if it is lifted.
 func (b *build) call(ref *lang.TaskRef, with []*lang.Attr, f *frame, at diag.Range) (*unit, []htn.Term, bool) {
 	t, m, ok := b.resolve(ref, f)
-	if !ok || !b.fits(t, with, at) {
+	switch {
+	case !ok:
+		return nil, nil, false
+	case m != nil:
+		return b.callMember(m, with, f, at)
+	case len(with) > 0:
+		b.unsupported(at, "giving arguments to a whole family that is needed")
+		return nil, nil, false
+	}
+	return b.family(t), nil, b.fits(t, nil, at)
+}
+
+func (b *build) callMember(m *member, with []*lang.Attr, f *frame, at diag.Range) (*unit, []htn.Term, bool) {
+	t := m.task
+	ok := b.fits(t, with, at)
+	if !ok {
 		return nil, nil, false
 	}
 	given := map[string]hcl.Expression{}
@@ -376,13 +405,6 @@ func (b *build) call(ref *lang.TaskRef, with []*lang.Attr, f *frame, at diag.Ran
 		} else if k, err := encode(args[i]); err == nil {
 			terms[i] = htn.C(k)
 		}
-	}
-	if m == nil {
-		if len(with) > 0 {
-			b.unsupported(at, "giving arguments to a whole family")
-			return nil, nil, false
-		}
-		return b.family(t), nil, true
 	}
 	depth := f.unit.depth
 	if len(with) > 0 {
@@ -579,21 +601,13 @@ func (b *build) evaluateNeeds(u *unit, x, whole hcl.Expression, in env) {
 
 // needed adds a need with constant arguments to u.
 func (b *build) needed(u *unit, r reference) bool {
-	if r.member == nil {
-		if len(r.with) > 0 {
-			b.unsupported(r.at, "giving arguments to a whole family")
-			return false
-		}
-		u.needs = append(u.needs, need{unit: b.family(r.task), at: r.at})
-		return true
-	}
 	with := make([]*lang.Attr, 0, len(r.with))
 	for name, v := range r.with { // order: put in order below
 		with = append(with, &lang.Attr{Name: name, NameRange: r.at, Expr: hcl.StaticExpr(v, hclRange(r.at))})
 	}
 	slices.SortFunc(with, func(a, b *lang.Attr) int { return slices.Compare([]string{a.Name}, []string{b.Name}) })
 	ref := &lang.TaskRef{Name: r.task.Name, Range: r.at}
-	if r.task.ForEach != nil {
+	if r.member != nil && r.task.ForEach != nil {
 		ref.Key = hcl.StaticExpr(cty.StringVal(r.member.key), hclRange(r.at))
 	}
 	target, args, ok := b.call(ref, with, &frame{env: u.frame.env, unit: u}, r.at)

@@ -40,6 +40,14 @@ func conjuncts(x hcl.Expression) []hcl.Expression {
 	return []hcl.Expression{x}
 }
 
+// conjuncts are those of a condition that is worth looking at.
+func (b *build) conjuncts(x hcl.Expression) []hcl.Expression {
+	if b.bad[x] {
+		return nil
+	}
+	return slices.DeleteFunc(conjuncts(x), func(c hcl.Expression) bool { return b.bad[c] })
+}
+
 // factCall is x as fact::name(…), and the relation that it asks for.
 func (b *build) factCall(x hcl.Expression) (*hclsyntax.FunctionCallExpr, *relation) {
 	c, ok := bare(x).(*hclsyntax.FunctionCallExpr)
@@ -179,7 +187,7 @@ func (c *condition) terms(args []hcl.Expression, r *relation, binds bool) (out [
 			})
 			t = htn.V(name)
 		default:
-			c.fail(CodeUnsupported, place(x), "a computed argument of a fact below ! or || is not supported by this version", "Give the value to the task as a parameter.")
+			c.fail(CodeUnsupported, place(x), "not supported by this version: a computed argument of a fact below ! or ||", "Give the value to the task as a parameter.")
 			t = htn.C("")
 		}
 		out = append(out, t)
@@ -347,10 +355,9 @@ func (b *build) rules(u *unit) {
 	c := &condition{build: b, f: u.frame}
 	r := &warp.Rule{Name: u.name}
 	var rest []hcl.Expression
-	for _, x := range conjuncts(t.When) {
+	for _, x := range b.conjuncts(t.When) {
 		call, rel, negated := b.atom(x)
 		switch {
-		case b.bad[t.When] || b.bad[x]:
 		case rel != nil:
 			args := make([]hcl.Expression, len(call.Args))
 			for i, a := range call.Args {
@@ -446,6 +453,7 @@ func (b *build) anyTypes(m *lang.Method) map[string]cty.Type {
 	for _, v := range m.Any {
 		if _, ok := out["any."+v.Name]; !ok {
 			out["any."+v.Name] = cty.DynamicPseudoType
+			b.bad[m.When] = true
 			b.diags = append(b.diags, diag.Diagnostic{
 				Code: CodeUnbound, Subject: v.Range, Summary: fmt.Sprintf("unbound variable any.%s", v.Name),
 				Detail: fmt.Sprintf("A fact in `when` must bind it: fact::NAME(any.%s), joined by &&.", v.Name),

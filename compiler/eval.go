@@ -136,7 +136,7 @@ func (e *evaluator) fail(code string, at diag.Range, summary, detail string) {
 }
 
 func (e *evaluator) unsupported(at diag.Range, what string) {
-	e.fail(CodeUnsupported, at, what+" is not supported by this version", "Remove it, or use a version of jitos that has it.")
+	e.fail(CodeUnsupported, at, "not supported by this version: "+what, "Remove it, or use a version of jitos that has it.")
 }
 
 // refer finds what x refers to.

@@ -87,7 +87,7 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 		s.Allow.Env, ok = b.list(a.Env, in)
 		known(a.Env, ok)
 	}
-	for _, c := range conjuncts(t.When) {
+	for _, c := range b.conjuncts(t.When) {
 		if b.atStart(c) {
 			s.When = append(s.When, b.check("", c, in))
 		}

@@ -473,7 +473,7 @@ func (w *whyNot) refusal(r *htn.Refusal, depth int) {
 		if o.Method != "" {
 			who, rng = "method "+o.Method+" of "+name, o.Range
 		}
-		why := o.Cond
+		why := w.p.condition(o.Cond)
 		switch {
 		case o.Below != nil:
 			why = "needs " + w.p.shown(o.Below.Task, o.Below.Args)
@@ -485,6 +485,21 @@ func (w *whyNot) refusal(r *htn.Refusal, depth int) {
 			w.refusal(o.Below, depth+1)
 		}
 	}
+}
+
+// condition is one that did not hold, as written. The planner names facts of rules without their namespace.
+func (p *Program) condition(text string) string {
+	negation, rest := "", text
+	if strings.HasPrefix(rest, "!") {
+		negation, rest = "!", rest[1:]
+	}
+	if rel, _, ok := strings.Cut(rest, "("); ok && p.names.u.relations[rel] != nil {
+		text = negation + "fact::" + rest
+	}
+	if strings.Contains(text, " (") {
+		return text // with the values that made it false
+	}
+	return text + " is false"
 }
 
 // shown is a task of the domain for a person.

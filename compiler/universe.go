@@ -201,7 +201,7 @@ func (u *universe) variables(given map[string]string) (diags diag.List) {
 		vals[v.Name] = cty.UnknownVal(v.Type)
 		raw, ok := given[v.Name]
 		if v.Sensitive {
-			fail(CodeUnsupported, v.Range, "sensitive is not supported by this version", "Remove it, or use a version of jitos that has it.")
+			fail(CodeUnsupported, v.Range, "not supported by this version: sensitive", "Remove it, or use a version of jitos that has it.")
 		}
 		var val cty.Value
 		var err error

@@ -1,0 +1,283 @@
+package compiler_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/stretchr/testify/require"
+
+	"github.com/flyingrobots/jitos/compiler"
+	"github.com/flyingrobots/jitos/compiler/plan"
+	"github.com/flyingrobots/jitos/lang"
+	"github.com/flyingrobots/jitos/lang/diag"
+	"github.com/flyingrobots/jitos/warp"
+)
+
+var update = flag.Bool("update", false, "rewrite the out/ sections of testdata")
+
+// The comment of an archive says what is asked, a line each:
+//
+//	var NAME VALUE        a module variable
+//	program NAME          is on the PATH
+//	fact REL ARG…         a kept fact, with texts as arguments
+//	plan TARGET K=V…      a plan to make; `plan` alone is the default target, and what is made without any such line
+//	fail STEP             the step of the last plan failed: plan again without its ground method
+//
+// Other lines say what the case is about. Files that do not end in .jitos.hcl and are not below out/ are the workspace.
+func TestPhases(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, name := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(name)
+			require.NoError(t, err)
+			c := parse(a)
+			diagnostics, plans := c.run(t)
+			out := map[string]string{}
+			if diagnostics != "" {
+				out["out/diagnostics"] = diagnostics
+			}
+			if plans != "" {
+				out["out/plan"] = plans
+			}
+			got := c.archive(out)
+			if *update {
+				require.NoError(t, os.WriteFile(name, got, 0o644))
+				return
+			}
+			want, err := os.ReadFile(name)
+			require.NoError(t, err)
+			require.Equal(t, string(want), string(got))
+		})
+	}
+}
+
+type phase struct {
+	comment []byte
+	files   []txtar.File
+	module  []lang.File
+	world   lang.World
+	vars    map[string]string
+	facts   []warp.Op
+	ask     [][]string
+}
+
+func parse(a *txtar.Archive) *phase {
+	c := &phase{comment: a.Comment, vars: map[string]string{}}
+	fsys := fstest.MapFS{}
+	for _, f := range a.Files {
+		switch {
+		case strings.HasPrefix(f.Name, "out/"):
+			continue
+		case strings.HasSuffix(f.Name, ".jitos.hcl"):
+			c.module = append(c.module, lang.File{Name: f.Name, Text: f.Data})
+		default:
+			fsys[f.Name] = &fstest.MapFile{Data: f.Data}
+		}
+		c.files = append(c.files, f)
+	}
+	programs := map[string]bool{}
+	c.world = lang.World{
+		FS:       fsys,
+		LookPath: func(name string) (string, bool) { return "/bin/" + name, programs[name] },
+		Env:      func(string) (string, bool) { return "", false },
+		Digest:   func(name string) (string, error) { return "digest of " + name, nil },
+	}
+	for line := range strings.Lines(string(a.Comment)) {
+		switch f := strings.Fields(line); {
+		case len(f) == 0:
+		case f[0] == "var":
+			c.vars[f[1]] = strings.Join(f[2:], " ")
+		case f[0] == "program":
+			programs[f[1]] = true
+		case f[0] == "fact":
+			args := []any{}
+			for _, a := range f[2:] {
+				args = append(args, a)
+			}
+			n, err := warp.Fact(f[1], args...)
+			if err != nil {
+				panic(err)
+			}
+			c.facts = append(c.facts, warp.AddNode(n))
+		case f[0] == "plan", f[0] == "fail":
+			c.ask = append(c.ask, f)
+		}
+	}
+	if c.ask == nil {
+		c.ask = [][]string{{"plan"}}
+	}
+	return c
+}
+
+func (c *phase) archive(out map[string]string) []byte {
+	a := &txtar.Archive{Comment: c.comment, Files: c.files}
+	for _, name := range []string{"out/diagnostics", "out/plan"} {
+		if text, ok := out[name]; ok {
+			a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(text)})
+		}
+	}
+	return txtar.Format(a)
+}
+
+// run compiles and plans. It does so twice: both have to say the same.
+func (c *phase) run(t *testing.T) (diagnostics, plans string) {
+	m, syntax := lang.Parse(c.module)
+	p, more := compiler.Compile(m, compiler.Options{Vars: c.vars, World: c.world})
+	require.Equal(t, more.Sorted(), more)
+	show := func(l diag.List) string {
+		var b bytes.Buffer
+		require.NoError(t, diag.Printer{Source: m.Source, Max: 100}.Print(&b, l))
+		return strings.TrimRight(b.String(), "\n") + "\n"
+	}
+	if all := append(syntax, more...).Sorted(); len(all) > 0 {
+		return show(all), ""
+	}
+	facts, err := warp.Graph{}.Apply(warp.Rewrite{Ops: c.facts})
+	require.NoError(t, err)
+	var b strings.Builder
+	var in compiler.Intent
+	var excluded []plan.Excluded
+	var last *plan.Plan
+	for _, f := range c.ask {
+		if f[0] == "fail" {
+			i := -1
+			for k := range last.Steps {
+				if last.Steps[k].ID == f[1] {
+					i = k
+				}
+			}
+			require.GreaterOrEqual(t, i, 0, "no step %s", f[1])
+			x, ok := p.Exclude(last, i, "exit 1")
+			fmt.Fprintf(&b, "failed: %s, way out: %v\n", x.Node.Task+" "+x.Node.Method, ok)
+			excluded = append(excluded, x)
+		} else {
+			in, excluded = compiler.Intent{Args: map[string]string{}}, nil
+			if len(f) > 1 {
+				in.Target = f[1]
+			}
+			for _, kv := range f[min(2, len(f)):] {
+				k, v, _ := strings.Cut(kv, "=")
+				in.Args[k] = v
+			}
+		}
+		last, err = p.Plan(t.Context(), in, facts, excluded, 0)
+		again, errAgain := p.Plan(t.Context(), in, facts, excluded, 0)
+		if err == nil {
+			require.NoError(t, errAgain)
+			require.Equal(t, render(last), render(again))
+			b.WriteString(render(last))
+			continue
+		}
+		require.EqualError(t, errAgain, err.Error())
+		if no, ok := errors.AsType[*compiler.NoPlanError](err); ok {
+			b.WriteString(show(no.Diagnostics()))
+		} else if no, ok := errors.AsType[*compiler.RefusedError](err); ok {
+			b.WriteString("refused\n" + show(no.Diagnostics()))
+		} else if l, ok := errors.AsType[*diag.ListError](err); ok {
+			b.WriteString(show(l.List))
+		} else {
+			fmt.Fprintf(&b, "error: %v\n", err)
+		}
+	}
+	return "", b.String()
+}
+
+// render is a plan for people who read tests.
+func render(p *plan.Plan) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "plan %s", p.Target)
+	if p.Candidate > 0 {
+		fmt.Fprintf(&b, "   candidate %d", p.Candidate)
+	}
+	b.WriteString("\n")
+	depth := make([]int, len(p.Tree))
+	for i, n := range p.Tree[1:] {
+		depth[i+1] = depth[n.Parent] + 1
+		fmt.Fprintf(&b, "%s%s", strings.Repeat("  ", depth[i+1]), n.Task)
+		if n.Name != "" {
+			fmt.Fprintf(&b, " as %s", n.Name)
+		}
+		if n.Method != "" {
+			fmt.Fprintf(&b, " by %s", n.Method)
+		}
+		b.WriteString("\n")
+	}
+	for _, s := range p.Steps {
+		fmt.Fprintf(&b, "- %s", s.ID)
+		if s.Criterion != "" {
+			fmt.Fprintf(&b, "   for success %q", s.Criterion)
+		}
+		b.WriteString("\n")
+		line := func(name string, format string, args ...any) { fmt.Fprintf(&b, "    %-7s %s\n", name, fmt.Sprintf(format, args...)) }
+		for _, e := range s.After {
+			line("after", "%s", strings.TrimSpace(fmt.Sprintf("%s: %s %s", p.Steps[e.Step].ID, e.Why, e.Detail)))
+		}
+		if s.Rule != s.ID {
+			line("rule", "%s", s.Rule)
+		}
+		for _, a := range s.Params {
+			line("param", "%s %q", a.Name, a.Value)
+		}
+		for _, w := range s.When {
+			line("when", "%s", w.Text)
+		}
+		if s.Command.Script != "" {
+			line("run", "%q %s", s.Command.Script, s.Command.Shell)
+		} else {
+			line("exec", "%q", s.Command.Argv)
+		}
+		if s.Command.Dir != "." {
+			line("dir", "%s", s.Command.Dir)
+		}
+		for _, v := range s.Command.Env {
+			line("env", "%s=%s", v.Name, v.Value)
+		}
+		if s.Inputs != nil {
+			line("in", "%v", s.Inputs.Patterns)
+			for _, i := range s.Inputs.Steps {
+				line("in", "outputs of %s", p.Steps[i].ID)
+			}
+		}
+		if s.Outputs != nil {
+			line("out", "%v", s.Outputs.Patterns)
+		}
+		for _, c := range s.Caches {
+			line("cache", "%s %s", c.Env, c.Name)
+		}
+		if s.DepsFile != "" {
+			line("deps", "%s", s.DepsFile)
+		}
+		if s.Tools != nil {
+			line("tools", "%v", s.Tools)
+		}
+		if s.Timeout != 0 {
+			line("timeout", "%v", s.Timeout)
+		}
+		if s.NoCache {
+			line("cache", "never")
+		}
+		if a := s.Allow; a.Network || a.ReadOnly != nil || a.Write != nil || a.Env != nil {
+			line("allow", "network %v, ro %v, rw %v, env %v", a.Network, a.ReadOnly, a.Write, a.Env)
+		}
+	}
+	for _, c := range p.Success {
+		fmt.Fprintf(&b, "success %q: %s\n", c.Name, c.Text)
+	}
+	if p.Scope != nil {
+		fmt.Fprintf(&b, "scope %v without %v\n", p.Scope.Include, p.Scope.Exclude)
+	}
+	if p.Hold {
+		b.WriteString("hold\n")
+	}
+	return b.String()
+}
