@@ -24,7 +24,7 @@ func BenchmarkAppendMillion(b *testing.B) {
 			_, err := l.Append(sample())
 			require.NoError(b, err)
 		}
-		require.NoError(b, l.Flush())
+		require.NoError(b, l.Commit())
 		b.StopTimer()
 		require.NoError(b, os.RemoveAll(dir))
 		b.StartTimer()
@@ -43,6 +43,7 @@ func BenchmarkPlainWrite(b *testing.B) {
 			_, err := f.Write(buf)
 			require.NoError(b, err)
 		}
+		require.NoError(b, f.Sync())
 		require.NoError(b, f.Close())
 		b.StopTimer()
 		require.NoError(b, os.RemoveAll(dir))

@@ -1,0 +1,96 @@
+package history
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Salvage tells what Repair did.
+type Salvage struct {
+	Events uint64       // that are left
+	Damage *DamageError // nil if there was none
+	Aside  []string     // files that were put aside, with the suffix .damaged
+}
+
+const damagedSuffix = ".damaged"
+
+// Repair makes a damaged history one that opens: it keeps the events before the first damage and puts the files that
+// hold the rest aside. Nothing is deleted but what can be made anew. Callers hold the lock of a writer.
+func Repair(dir string) (Salvage, error) { return repair(&Reader{dir: dir, fs: osFiles{}}) }
+
+func repair(r *Reader) (Salvage, error) {
+	var s Salvage
+	list, err := segments(r.fs, r.dir)
+	if err != nil || len(list) == 0 {
+		return s, err
+	}
+	s.Events = list[0]
+	for e, err := range r.scan(list[0]) {
+		if errors.As(err, &s.Damage) {
+			break
+		}
+		if err != nil {
+			return s, err
+		}
+		s.Events = e.Idx + 1
+	}
+	if s.Damage == nil {
+		_, _, err := r.tail() // damage that only the last commit point tells of
+		if err == nil || !errors.As(err, &s.Damage) {
+			return s, err
+		}
+	}
+	for _, name := range []string{headName, checkpointName} {
+		if err := r.fs.Remove(filepath.Join(r.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return s, err
+		}
+	}
+	for i := len(list) - 1; i >= 0 && (list[i] >= s.Events || segmentName(list[i]) == s.Damage.Segment); i-- {
+		if err := s.putAside(r, list[i]); err != nil {
+			return s, err
+		}
+	}
+	return s, r.fs.SyncDir(r.dir)
+}
+
+// putAside renames a segment and, if good events are in it, makes one of them in its place.
+func (s *Salvage) putAside(r *Reader, first uint64) error {
+	path := filepath.Join(r.dir, segmentName(first))
+	if s.Events > first {
+		scan, err := openSegment(r.fs, r.dir, first)
+		if err != nil {
+			return err
+		}
+		for scan.idx < s.Events && err == nil {
+			_, err = scan.next()
+		}
+		var good []byte
+		if err == nil {
+			good = make([]byte, scan.off)
+			_, err = scan.f.ReadAt(good, 0)
+		}
+		if err = errors.Join(err, scan.Close()); err != nil {
+			return err
+		}
+		f, err := r.fs.Open(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+		if err != nil {
+			return err
+		}
+		if _, err = f.WriteAt(good, 0); err == nil {
+			err = f.Sync()
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	if err := r.fs.Rename(path, path+damagedSuffix); err != nil {
+		return err
+	}
+	s.Aside = append(s.Aside, segmentName(first)+damagedSuffix)
+	if s.Events > first {
+		return r.fs.Rename(path+".tmp", path)
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package history
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestRepairKeepsWhatIsBeforeTheDamage spoils one byte after another in a history of several segments.
+func TestRepairKeepsWhatIsBeforeTheDamage(t *testing.T) {
+	m := memory{}
+	l, err := Open("", Options{SegmentSize: 300, files: m})
+	require.NoError(t, err)
+	for i := range uint64(20) {
+		_, err := l.Append(numbered(i))
+		require.NoError(t, err)
+	}
+	require.NoError(t, l.Close())
+	s, err := repair(&Reader{fs: m})
+	require.NoError(t, err)
+	require.Equal(t, Salvage{Events: 20}, s)
+	names, err := m.List("")
+	require.NoError(t, err)
+	before := uint64(0)
+	for _, name := range names {
+		if name == headName {
+			continue
+		}
+		for at := 0; at < len(m[name].b); at += 7 {
+			bad := memory{}
+			for _, n := range slices.Sorted(maps.Keys(m)) {
+				bad[n] = &memoryFile{slices.Clone(m[n].b)}
+			}
+			bad[name].b[at] ^= 0x10
+			_, err := Open("", Options{files: bad})
+			if err != nil {
+				var d *DamageError
+				require.ErrorAs(t, err, &d)
+			}
+			s, err := repair(&Reader{fs: bad})
+			require.NoError(t, err)
+			require.NotNil(t, s.Damage)
+			require.Equal(t, name, s.Damage.Segment)
+			require.GreaterOrEqual(t, s.Events, before)
+			require.Less(t, s.Events, uint64(20))
+			require.NotEmpty(t, s.Aside)
+			before = s.Events
+			n, err := survivors(t, bad, "")
+			require.NoError(t, err, "%s at %d", name, at)
+			require.Equal(t, s.Events, n)
+		}
+	}
+	short := memory{segmentName(0): {slices.Clone(m[segmentName(0)].b)}, headName: m[headName]}
+	s, err = repair(&Reader{fs: short})
+	require.NoError(t, err)
+	require.NotNil(t, s.Damage, "segments that are gone")
+	_, err = survivors(t, short, "")
+	require.NoError(t, err)
+}
