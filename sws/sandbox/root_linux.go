@@ -38,6 +38,7 @@ type tree struct {
 	binds     []Bind // in force, outside the workspace
 	tools     []Bind // for path, so that the next command need not look again
 	path      string
+	enclosed  bool // a directory above the workspace is a git work tree
 }
 
 // mask is a file system of ours at path; rw makes things in it though commands see it read-only.
@@ -73,6 +74,9 @@ func (t *tree) make() error {
 	if err != nil {
 		return err
 	}
+	if git := t.gitDir(); git != "" {
+		t.enclosed = filepath.Dir(git) != t.workspace
+	}
 	own, err := mountNew("tmpfs", quiet, option{"size", "16k"}, option{"mode", "700"})
 	if err != nil {
 		return err
@@ -92,8 +96,10 @@ func (t *tree) make() error {
 		return err
 	}
 	for _, p := range append(masked[:], t.home) {
-		p = real(p)
-		if st, err := os.Stat(p); err == nil && st.IsDir() && p != "/" && t.mask(p) == nil {
+		if p = real(p); !filepath.IsAbs(p) || p == "/" || t.mask(p) != nil {
+			continue // no home is known
+		}
+		if st, err := os.Stat(p); err == nil && st.IsDir() {
 			if err := t.cover(p, "755", false); err != nil {
 				return err
 			}

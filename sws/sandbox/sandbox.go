@@ -75,8 +75,10 @@ type Bind struct {
 
 // Command is one command to run.
 type Command struct {
-	Argv    []string // Argv[0] is looked up along PATH of Env as seen inside the slot when it has no slash
-	Env     []string // "NAME=value"; nothing is added but HOME, TMPDIR (Plain) and RUSTUP_HOME where they are missing
+	Argv []string // Argv[0] is looked up along PATH of Env as seen inside the slot when it has no slash
+	// Env has "NAME=value". Where they are missing HOME is added, with Plain TMPDIR, with rustup in PATH RUSTUP_HOME
+	// (it looks in HOME otherwise), inside a git work tree GIT_DISCOVERY_ACROSS_FILESYSTEM (the overlay is one).
+	Env     []string
 	Dir     string   // absolute
 	Overlay *Overlay // nil: the workspace is read-only (Namespaces), or untouched (Plain)
 	Binds   []Bind

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"runtime"
@@ -47,7 +48,10 @@ type slot struct {
 }
 
 func serve(sock int) error {
-	unix.CloseOnExec(sock)
+	// No command inherits what we have, be it ours or left open by whoever started the runner.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("close_range: %w", err)
+	}
 	// The runtime's handlers must not end PID 1 when a command signals it. Ignored signals would stay so in commands.
 	var all []os.Signal
 	for n := syscall.Signal(1); n < 65; n++ {
@@ -224,7 +228,10 @@ func (s *slot) environment(env []string) []string {
 	} else {
 		add("HOME", Home)
 	}
-	for dir := range strings.SplitSeq(lookup(env, "PATH"), ":") { // its proxies look in HOME otherwise
+	if s.tree != nil && s.tree.enclosed { // the workspace is a mount of its own here
+		add("GIT_DISCOVERY_ACROSS_FILESYSTEM", "1")
+	}
+	for dir := range strings.SplitSeq(lookup(env, "PATH"), ":") { // rustup's proxies look in HOME otherwise
 		if home, ok := strings.CutSuffix(dir, "/.cargo/bin"); ok {
 			add("RUSTUP_HOME", home+"/.rustup")
 		}
@@ -316,7 +323,7 @@ func (s *slot) wait(ch child, a *answer) error {
 // reap kills and collects everything. The command itself has ended, but a tracer among the others may hold its
 // corpse: so nothing blocks here before all of them are dead.
 func (s *slot) reap(main int, a *answer) error {
-	hang := unix.WNOHANG
+	hang, killed := unix.WNOHANG, false
 	for {
 		var st unix.WaitStatus
 		var ru unix.Rusage
@@ -331,12 +338,12 @@ func (s *slot) reap(main int, a *answer) error {
 			if err := s.killAll(); err != nil {
 				return err
 			}
-			hang = 0
+			hang, killed = 0, true
 		default:
 			a.maxRSS = max(a.maxRSS, ru.Maxrss<<10)
 			if pid == main {
 				a.status = int64(st)
-			} else if hang == 0 {
+			} else if killed {
 				a.left++
 			}
 			if s.tree == nil {

@@ -77,17 +77,24 @@ func (t *tree) machine() []Bind {
 			out = t.give(out, at, to)
 		}
 	}
+	if git := t.gitDir(); git != "" {
+		out = t.give(out, git, git)
+		if st, err := os.Lstat(git); err == nil && st.Mode().IsRegular() {
+			out = t.worktree(out, filepath.Dir(git), git)
+		}
+	}
+	return out
+}
+
+// gitDir returns the .git of the work tree that the workspace is or lies in; "" if none.
+func (t *tree) gitDir() string {
 	for dir := t.workspace; ; dir = filepath.Dir(dir) {
 		git := filepath.Join(dir, ".git")
-		if st, err := os.Lstat(git); err == nil {
-			out = t.give(out, git, git)
-			if st.Mode().IsRegular() {
-				out = t.worktree(out, dir, git)
-			}
-			return out
+		if _, err := os.Lstat(git); err == nil {
+			return git
 		}
 		if dir == "/" {
-			return out
+			return ""
 		}
 	}
 }
