@@ -11,6 +11,9 @@ type Options struct {
 	// variable is a string.
 	Vars  map[string]string
 	World lang.World // the workspace as the plan starts
+	// Known is what package lang said about the module. It is not said again in other words, and with errors in it no plans
+	// are made.
+	Known diag.List
 }
 
 // Target is what can be applied.

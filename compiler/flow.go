@@ -80,7 +80,9 @@ func (f *flow) link() {
 					doubts = append(doubts, doubt{u, i, h})
 				case p.occurs && f.together(u, p):
 				case p.occurs && f.rival(p, h) != nil:
-					f.ambiguous(u, i, h, p, f.rival(p, h))
+					q := f.rival(p, h)
+					have[q] = true // once is enough
+					f.ambiguous(u, i, h, p, q)
 				default:
 					have[p] = true
 					u.needs = append(u.needs, need{unit: p, path: h.pattern, weak: !literal(pattern), at: f.input(u, i)})

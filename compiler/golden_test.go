@@ -132,7 +132,7 @@ func (c *phase) archive(out map[string]string) []byte {
 // run compiles and plans. It does so twice: both have to say the same.
 func (c *phase) run(t *testing.T) (diagnostics, plans string) {
 	m, syntax := lang.Parse(c.module)
-	p, more := compiler.Compile(m, compiler.Options{Vars: c.vars, World: c.world})
+	p, more := compiler.Compile(m, compiler.Options{Vars: c.vars, World: c.world, Known: syntax})
 	require.Equal(t, more.Sorted(), more)
 	show := func(l diag.List) string {
 		var b bytes.Buffer
@@ -218,7 +218,9 @@ func render(p *plan.Plan) string {
 			fmt.Fprintf(&b, "   for success %q", s.Criterion)
 		}
 		b.WriteString("\n")
-		line := func(name string, format string, args ...any) { fmt.Fprintf(&b, "    %-7s %s\n", name, fmt.Sprintf(format, args...)) }
+		line := func(name string, format string, args ...any) {
+			fmt.Fprintf(&b, "    %-7s %s\n", name, fmt.Sprintf(format, args...))
+		}
 		for _, e := range s.After {
 			line("after", "%s", strings.TrimSpace(fmt.Sprintf("%s: %s %s", p.Steps[e.Step].ID, e.Why, e.Detail)))
 		}

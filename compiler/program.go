@@ -70,14 +70,20 @@ func Compile(m *lang.Module, o Options) (*Program, diag.List) {
 	p.settle()
 	p.target()
 	p.checks()
-	if e.diags.HasErrors() { // what is wrong with names says enough: its consequences would only be noise
-		p.base = p.assemble(nil)
-	} else if p.base = p.assemble(nil); !e.diags.HasErrors() {
-		p.finish(p.base)
-	}
+	p.base = p.assemble(nil)
+	p.finish(p.base)
 	p.digest = digest(m, o.Vars, told)
-	p.diags, e.diags = e.diags.Sorted(), nil
-	return p, p.diags
+	own := slices.DeleteFunc(e.diags.Sorted(), func(d diag.Diagnostic) bool {
+		return slices.ContainsFunc(o.Known, func(k diag.Diagnostic) bool { return about(k, d) })
+	})
+	p.diags, e.diags = slices.Concat(o.Known, own), nil
+	return p, own
+}
+
+// about reports whether the known error k is about what d is about, or a part of it.
+func about(k, d diag.Diagnostic) bool {
+	a, b := k.Subject, d.Subject
+	return k.Severity == diag.Error && a.File == b.File && !a.IsZero() && b.Start.Byte <= a.Start.Byte && a.End.Byte <= b.End.Byte
 }
 
 // Rules are the rewrite rules by the name that [plan.Step.Rule] says: those of the program and of the plans made so far.

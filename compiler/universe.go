@@ -146,16 +146,17 @@ func (u *universe) observe(e *evaluator) (nodes []warp.Node) {
 			continue
 		}
 		rows, _ = rows.UnmarkDeep()
-		at := place(f.From)
 		if !rows.IsWhollyKnown() || !rows.CanIterateElements() || rows.Type().IsObjectType() || rows.Type().IsMapType() {
-			e.fail(lang.CodeEvaluation, at, "the rows of a fact are not a list", "A list of objects with the fact's columns is needed.")
+			e.fail(lang.CodeEvaluation, place(f.From), "the rows of a fact are not a list", "A list of objects with the fact's columns is needed.")
 			continue
 		}
+		i := -1
 		for it := rows.ElementIterator(); it.Next(); {
+			i++
 			_, row := it.Element()
 			node, again, err := r.add(row)
 			if err != nil {
-				e.fail(lang.CodeEvaluation, at, fmt.Sprintf("%s is not a row of fact %q", text(row), f.Name), sentence(err.Error()))
+				e.fail(lang.CodeEvaluation, item(f.From, i), fmt.Sprintf("%s is not a row of fact %q", text(row), f.Name), sentence(err.Error()))
 			} else if !again {
 				nodes = append(nodes, node)
 			}
