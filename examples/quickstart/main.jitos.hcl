@@ -43,7 +43,6 @@ task "top" {
 }
 
 # Two ways to one end: the first whose condition holds is taken.
-# `jitos why --not checksums cksum` tells why the other was not.
 task "checksums" {
   description = "Checksums of the poems (sha256sum | cksum)"
 }
