@@ -241,7 +241,7 @@ func (k *kernel) hold(pl *plan.Plan, set *sws.Set, t sws.Transaction, reason str
 		return nil, err
 	}
 	out.Reason = reason
-	return out, errors.Join(k.emit(KindHold, k.viewOf(), warp.Hash{}, &End{Run: k.run, SWS: k.sws, Reason: reason}), k.settleHistory())
+	return out, errors.Join(k.emit(KindHold, k.viewOf(), warp.Hash{}, &End{Run: k.run, SWS: k.sws, Reason: reason}), k.settleHistory(), set.Close())
 }
 
 // conflict keeps the result aside because the workspace moved under it.
@@ -255,7 +255,7 @@ func (k *kernel) conflict(pl *plan.Plan, set *sws.Set, t sws.Transaction, c *sws
 	}
 	out := k.outcome(pl, Conflicted)
 	out.Conflicts, out.Reason = c.Paths, c.Error()
-	return out, errors.Join(k.emit(KindConflict, k.viewOf(), warp.Hash{}, end), k.settleHistory())
+	return out, errors.Join(k.emit(KindConflict, k.viewOf(), warp.Hash{}, end), k.settleHistory(), set.Close())
 }
 
 // end closes a run that did not succeed. Nothing of it reaches the workspace; with --hold what there is stays to be
@@ -282,7 +282,7 @@ func (k *kernel) end(pl *plan.Plan, status Status, reason, failed string, noPlan
 			return nil, err
 		}
 		e := &End{Run: k.run, SWS: k.sws, Reason: reason, Step: failed, Failed: true}
-		return out, errors.Join(k.emit(KindHold, k.viewOf(), warp.Hash{}, e), k.settleHistory())
+		return out, errors.Join(k.emit(KindHold, k.viewOf(), warp.Hash{}, e), k.settleHistory(), k.set.Close())
 	}
 	e := &End{Run: k.run, SWS: k.sws, Reason: reason, Step: failed, Failed: true}
 	return out, errors.Join(k.emit(KindDiscard, k.viewOf(), warp.Hash{}, e), k.settleHistory(), k.discardSet())
