@@ -4,7 +4,8 @@
 // copying the value; [Graph.Apply] makes the next one from a [Rewrite], whole or not at all; [Graph.Digest] names the
 // set, whatever way it came about. A [Rule] says what must match, what must not, what goes and what comes;
 // [Rule.Matches] finds where it holds and [Rule.Instantiate] turns one such place into a Rewrite and the [Footprint]
-// by which two rewrites are known to be independent.
+// by which two rewrites are known to be independent. [Graph.Tick] applies the independent ones of many proposals, with
+// a [Receipt] that does not depend on how they are arranged.
 //
 // Data are canonical CBOR (package cbor) of the shapes in the registry, kinds.go. The package knows nothing of tasks,
 // plans, files or history, and reads no clock, environment or random numbers. Start reading at [Graph], then [Rewrite].

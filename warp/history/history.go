@@ -78,8 +78,8 @@ type Log struct {
 }
 
 // Open opens the history in dir for writing, and makes it if need be. An end that was never acknowledged and is no
-// whole record is cut off, see Torn; any other bad record of the last segment is a [*DamageError]. What lies before
-// the last commit point is not read.
+// whole record is cut off, see Torn; any other bad record that it meets is a [*DamageError], for which there is
+// [Repair]. What lies before the last commit point is not read.
 func Open(dir string, o Options) (*Log, error) {
 	if o.files == nil {
 		o.files = osFiles{}
@@ -106,7 +106,7 @@ func (l *Log) open() error {
 			return err
 		}
 		for _, first := range list {
-			if err := l.o.files.Remove(filepath.Join(l.r.dir, segmentName(first))); err != nil {
+			if err := l.removeTorn(first); err != nil {
 				return err
 			}
 		}
@@ -140,8 +140,7 @@ func (l *Log) cut(s *scanner, tail error) error {
 	}
 	for _, first := range list {
 		if first > l.segment {
-			l.torn = &Torn{Segment: segmentName(first), Reason: "incomplete header"}
-			if err := l.o.files.Remove(filepath.Join(l.r.dir, segmentName(first))); err != nil {
+			if err := l.removeTorn(first); err != nil {
 				return err
 			}
 		}
@@ -154,6 +153,12 @@ func (l *Log) cut(s *scanner, tail error) error {
 		return err
 	}
 	return l.f.Sync()
+}
+
+// removeTorn removes a segment whose header was never whole.
+func (l *Log) removeTorn(first uint64) error {
+	l.torn = &Torn{Segment: segmentName(first), Reason: "incomplete header"}
+	return l.o.files.Remove(filepath.Join(l.r.dir, segmentName(first)))
 }
 
 // Torn returns what Open cut off, or nil.

@@ -36,16 +36,16 @@ func (r *Reader) tail() (s *scanner, tail error, err error) {
 	for i := len(list) - 1; ; i-- {
 		if i < 0 || len(list)-i > 2 {
 			if haveHead {
-				return nil, nil, &DamageError{segmentName(h.segment), h.end, "acknowledged events are missing"}
+				return nil, nil, &DamageError{Segment: segmentName(h.segment), Offset: h.end, Reason: "acknowledged events are missing"}
 			}
 			if len(list) > 1 {
-				return nil, nil, &DamageError{segmentName(list[len(list)-2]), 0, "bad header"}
+				return nil, nil, &DamageError{Segment: segmentName(list[len(list)-2]), Offset: 0, Reason: "bad header"}
 			}
 			return nil, nil, errNoSegment
 		}
 		s, err = openSegment(r.fs, r.dir, list[i])
 		var damage *DamageError
-		if errors.As(err, &damage) && !(haveHead && h.segment >= list[i]) {
+		if errors.As(err, &damage) && !damage.acknowledged && !(haveHead && h.segment >= list[i]) {
 			continue // never acknowledged
 		}
 		if err != nil {
@@ -57,10 +57,10 @@ func (r *Reader) tail() (s *scanner, tail error, err error) {
 		s.off, s.idx, s.last = h.start, h.n-1, h.start
 		s.adopt()
 		if _, err := s.next(); err != nil || s.off != h.end || s.chain != h.chain {
-			return nil, nil, errors.Join(&DamageError{s.name, h.start, "the last acknowledged event is not there"}, s.Close())
+			return nil, nil, errors.Join(&DamageError{Segment: s.name, Offset: h.start, Reason: "the last acknowledged event is not there"}, s.Close())
 		}
 	} else if haveHead && h.segment > s.first {
-		return nil, nil, errors.Join(&DamageError{segmentName(h.segment), 0, "acknowledged events are missing"}, s.Close())
+		return nil, nil, errors.Join(&DamageError{Segment: segmentName(h.segment), Offset: 0, Reason: "acknowledged events are missing"}, s.Close())
 	}
 	for {
 		at := s.off
@@ -104,7 +104,7 @@ func (s *scanner) settle(r *Reader, end error) (more bool, err error) {
 		if reason == "" {
 			reason = "the file ends before acknowledged events"
 		}
-		return false, &DamageError{s.name, s.off, reason}
+		return false, &DamageError{Segment: s.name, Offset: s.off, Reason: reason}
 	}
 	return false, nil
 }
@@ -165,14 +165,14 @@ func (r *Reader) scan(idx uint64) iter.Seq2[link, error] {
 			last := i == len(list)-1
 			if err != nil {
 				var damage *DamageError
-				if last && errors.As(err, &damage) && !(haveHead && h.segment >= list[i]) {
+				if last && errors.As(err, &damage) && !damage.acknowledged && !(haveHead && h.segment >= list[i]) {
 					return // a segment that is just being made, or never was
 				}
 				yield(link{}, err)
 				return
 			}
 			if haveChain && s.chain != chain {
-				err = &DamageError{s.name, 0, "segment does not continue the chain"}
+				err = &DamageError{Segment: s.name, Offset: 0, Reason: "segment does not continue the chain"}
 			} else {
 				err = r.scanSegment(s, &idx, last, yield)
 			}
@@ -208,7 +208,7 @@ func (r *Reader) scanSegment(s *scanner, idx *uint64, last bool, yield func(link
 			break
 		}
 		if !last {
-			return &DamageError{s.name, s.off, "the segment ends early"}
+			return &DamageError{Segment: s.name, Offset: s.off, Reason: "the segment ends early"}
 		}
 		if more, err := s.settle(r, err); err != nil || !more {
 			return cmpOr(err, errStop) // there is no event idx yet
@@ -232,7 +232,7 @@ func (r *Reader) scanSegment(s *scanner, idx *uint64, last bool, yield func(link
 		}
 		var bad errTail
 		if errors.As(err, &bad) {
-			return &DamageError{s.name, s.off, bad.reason}
+			return &DamageError{Segment: s.name, Offset: s.off, Reason: bad.reason}
 		}
 		if !errors.Is(err, io.EOF) {
 			return err
@@ -372,7 +372,7 @@ func (r *Reader) Verify() (events uint64, err error) {
 			return events, err
 		}
 		if e.before != c.chain {
-			return events, &DamageError{segmentName(e.Idx), 0, "segment does not continue the chain"}
+			return events, &DamageError{Segment: segmentName(e.Idx), Offset: 0, Reason: "segment does not continue the chain"}
 		}
 		events++
 		c.chain = e.after

@@ -33,6 +33,8 @@ type DamageError struct {
 	Segment string // file name
 	Offset  int64  // of the bad record, or of the header (0)
 	Reason  string
+
+	acknowledged bool // of a bad header: events that follow it were acknowledged
 }
 
 func (e *DamageError) Error() string {
@@ -143,21 +145,33 @@ func openSegment(fsys files, dir string, first uint64) (*scanner, error) {
 	if s.f, err = fsys.Open(filepath.Join(dir, s.name), os.O_RDONLY); err != nil {
 		return nil, err
 	}
-	var h [segmentHeader]byte
-	n, err := s.f.ReadAt(h[:], 0)
-	if err == nil || errors.Is(err, io.EOF) {
-		copy(s.chain[:], h[24:])
-		if err = nil; n < len(h) || string(h[:]) != string(appendSegmentHeader(nil, first, s.chain)) {
-			err = &DamageError{s.name, 0, "bad header"}
+	good, err := s.header()
+	if err == nil && !good {
+		// A header that is being written becomes good before anything in the segment is acknowledged.
+		damage := &DamageError{Segment: s.name, Reason: "bad header"}
+		if damage.acknowledged, err = s.acknowledgedAfter(0); err == nil {
+			good, err = s.header()
 		}
-	}
-	if err == nil {
-		s.size, err = s.f.Size()
+		if err == nil && !good {
+			err = damage
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.f.Close())
 	}
 	return s, nil
+}
+
+// header reads the segment's header and says whether it is good.
+func (s *scanner) header() (good bool, err error) {
+	var h [segmentHeader]byte
+	if _, err := s.f.ReadAt(h[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	copy(s.chain[:], h[24:])
+	s.window = nil
+	s.size, err = s.f.Size()
+	return string(h[:]) == string(appendSegmentHeader(nil, s.first, s.chain)), err
 }
 
 func (s *scanner) Close() error { return s.f.Close() }
