@@ -365,6 +365,9 @@ func (b *Base) unchanged(p string, was Fingerprint, fresh dirfd) (is Fingerprint
 	l.mu.Lock()
 	entry, read := l.entry, l.read
 	l.mu.Unlock()
+	if kfp, d, known := b.known(p); !read && known && kfp == was && was.Kind == File {
+		entry, read = Entry{Kind: File, Mode: was.Mode, Size: was.Size, Digest: d}, true
+	}
 	if l.fp != was || !read || is.Kind != File || is.Size != was.Size || is.Mode != was.Mode || is.UID != was.UID || is.GID != was.GID {
 		return is, false, nil
 	}

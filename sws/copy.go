@@ -114,19 +114,26 @@ func (t *copyTree) run(ctx context.Context, pool *sandbox.Pool, slot int, v *Vie
 	}
 	sc.Dir = filepath.Join(t.path, c.Dir)
 	res, err := pool.Run(ctx, slot, sc)
-	if err != nil {
-		t.base = nil // nobody knows what is there now
-		t.have = map[string]copied{}
-		return res, errors.Join(err, t.wipe())
+	var touched []string
+	if err == nil {
+		touched, err = t.scan(v, l)
 	}
-	touched, err := t.scan(v, l)
 	if err == nil {
 		err = l.forgetDirs(t.dir, made)
 	}
-	return res, errors.Join(err, t.takeOut(touched, l))
+	if err == nil {
+		err = t.takeOut(touched, l)
+	}
+	if err != nil {
+		err = errors.Join(err, t.wipe())
+	}
+	return res, err
 }
 
+// wipe empties a tree of which nobody knows what is in it.
 func (t *copyTree) wipe() error {
+	t.base = nil
+	clear(t.have)
 	list, err := names(t.dir.fd)
 	for _, n := range list {
 		err = errors.Join(err, t.dir.removeAll(n))
