@@ -1,7 +1,10 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,38 +96,48 @@ func cloneTree(dir int, path string, attr uint64) (int, error) {
 
 // Places of PID 1's own that overlays are made with.
 const (
-	hideDir = "/sys/hide" // holds a whiteout for each name of Overlay.Hide
-	baseDir = "/sys/base" // where the lowest layer stands while an overlay over it is made
+	hideDir = "/sys/hide" // holds a directory of whiteouts for each list in Overlay.Hide
+	baseDir = "/sys/base" // where the lowest layer stands while it is used
 )
 
 // mountOverlay makes a detached overlay. volatile is a must: without it every unmount writes out the whole host
 // file system.
 //
 // The kernel refuses a lower layer that lies inside another one, and layers are kept inside the workspace. So where
-// there are such, the workspace comes in as an overlay of its own, which has another root. It is made anew each time: a
-// kept one would go on showing files that were replaced since.
-func mountOverlay(o *Overlay) (int, error) {
-	for _, name := range o.Hide {
-		if err := unix.Mknod(hideDir+"/"+name, unix.S_IFCHR, 0); err != nil && err != unix.EEXIST {
-			return -1, fmt.Errorf("hide %s: %w", name, err)
-		}
-	}
+// there are such, the workspace comes in as an overlay of its own, which has another root: under is its mount (else
+// -1). It is made anew each time: a kept one would go on showing files that were replaced since.
+func mountOverlay(o *Overlay) (m, under int, err error) {
+	under = -1
 	last := len(o.Lower) - 1
-	above, base := o.Lower[:last], []string{hideDir, o.Lower[last]}
-	nested := slices.ContainsFunc(above, func(l string) bool { return strings.HasPrefix(l, o.Lower[last]+"/") })
-	if nested {
-		m, err := mountNew("overlay", quiet|unix.MOUNT_ATTR_RDONLY, lowers(base)...)
-		if err != nil {
-			return -1, err
+	above, base := o.Lower[:last], o.Lower[last:]
+	if len(o.Hide) > 0 {
+		hide := hideDir + "/" + strings.Join(o.Hide, ":")
+		if err := os.Mkdir(hide, 0o755); err == nil {
+			for _, name := range o.Hide {
+				if err := unix.Mknod(hide+"/"+name, unix.S_IFCHR, 0); err != nil {
+					return -1, -1, fmt.Errorf("hide %s: %w", name, err)
+				}
+			}
+		} else if !errors.Is(err, fs.ErrExist) {
+			return -1, -1, err
 		}
-		if err := attach(m, unix.AT_FDCWD, baseDir); err != nil {
-			return -1, err
+		base = []string{hide, o.Lower[last]}
+	}
+	if slices.ContainsFunc(above, func(l string) bool { return strings.HasPrefix(l, o.Lower[last]+"/") }) {
+		if len(base) == 1 {
+			base = append([]string{hideDir}, base...) // a read-only overlay has two layers at least
 		}
-		defer unix.Unmount(baseDir, unix.MNT_DETACH) // the overlay above has its own hold on it
+		if under, err = mountNew("overlay", quiet|unix.MOUNT_ATTR_RDONLY, lowers(base)...); err != nil {
+			return -1, -1, err
+		}
+		if err := unix.MoveMount(under, "", unix.AT_FDCWD, baseDir, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return -1, -1, fmt.Errorf("mount on %s: %w", baseDir, err)
+		}
 		base = []string{baseDir}
 	}
 	opts := append(lowers(slices.Concat(above, base)), option{"volatile", ""}, option{"upperdir", o.Upper}, option{"workdir", o.Work})
-	return mountNew("overlay", quiet, opts...)
+	m, err = mountNew("overlay", quiet, opts...)
+	return m, under, err
 }
 
 func lowers(dirs []string) []option {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -380,6 +381,7 @@ func (t *tree) hideIn(from, to string) error {
 // view is one command's own part of the tree.
 type view struct {
 	mount int      // the workspace's mount
+	under int      // what it stands on, or -1
 	binds []int    // mounts in it
 	made  []string // places for them that we made, in order
 }
@@ -405,9 +407,9 @@ func (t *tree) show(c *Command, path string) (v *view, err error) {
 	if err := t.setBinds(want); err != nil {
 		return nil, err
 	}
-	v = &view{}
+	v = &view{under: -1}
 	if c.Overlay != nil {
-		v.mount, err = mountOverlay(c.Overlay)
+		v.mount, v.under, err = mountOverlay(c.Overlay)
 	} else {
 		v.mount, err = cloneTree(unix.AT_FDCWD, t.workspace, quiet|unix.MOUNT_ATTR_RDONLY)
 	}
@@ -478,33 +480,46 @@ func (t *tree) bindInside(v *view, b Bind) error {
 
 // putAway takes a command's view out of the tree.
 func (s *slot) putAway(v *view, now bool) error {
-	for _, m := range slices.Backward(v.binds) { // by descriptor: the command may have renamed the path
-		if err := unix.Unmount(fmt.Sprintf("/proc/self/fd/%d", m), unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("unmount a bind: %w", err)
+	for _, m := range slices.Backward(v.binds) {
+		if err := unmount(m); err != nil {
+			return err
 		}
-		unix.Close(m)
 	}
 	for _, p := range slices.Backward(v.made) {
 		if err := unix.Unlinkat(v.mount, p, unix.AT_REMOVEDIR); err == unix.ENOTDIR {
 			unix.Unlinkat(v.mount, p, 0) // if a command has put something there it is the command's
 		}
 	}
-	err := unix.MoveMount(v.mount, "", unix.AT_FDCWD, graveDir, unix.MOVE_MOUNT_F_EMPTY_PATH)
-	unix.Close(v.mount)
-	if err != nil {
+	if err := unix.MoveMount(v.mount, "", unix.AT_FDCWD, graveDir, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("the overlay cannot be moved: %w", err)
 	}
-	s.grave = true
+	if v.under >= 0 { // on top of it, to go with it: each unmounting waits for all processors
+		err := unix.MoveMount(v.under, "", v.mount, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+		unix.Close(v.under)
+		if err != nil {
+			return fmt.Errorf("the overlay's base cannot be moved: %w", err)
+		}
+	}
+	s.grave = v.mount
 	if now {
 		return s.bury()
 	}
 	return nil
 }
 
+// bury unmounts what is in the grave.
 func (s *slot) bury() error {
-	s.grave = false
-	if err := unix.Unmount(graveDir, unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("unmount the last overlay: %w", err)
+	err := unmount(s.grave)
+	s.grave = -1
+	return err
+}
+
+// unmount takes away a mount and all on it, and closes its descriptor. By descriptor: a command may have renamed
+// what leads there.
+func unmount(m int) error {
+	defer unix.Close(m)
+	if err := unix.Unmount("/proc/self/fd/"+strconv.Itoa(m), unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount: %w", err)
 	}
 	return nil
 }

@@ -137,6 +137,32 @@ func TestAnUpperIsTheNextLower(t *testing.T) {
 	require.Equal(t, "one\na\n", out)
 }
 
+func TestLayersInsideTheWorkspace(t *testing.T) {
+	p := full(t)
+	p.store = filepath.Join(p.ws, ".store")
+	require.NoError(t, os.Mkdir(p.store, 0o755))
+	var lower []string
+	for i := range 3 {
+		c := p.command(fmt.Sprintf("ls -A; echo %d > f%d; mkdir .store && touch .store/own; rm -f base", i, i))
+		c.Overlay = p.overlay(lower...)
+		c.Overlay.Hide = []string{".store"}
+		c.Unmount = i%2 == 0
+		out, res := p.run(c)
+		require.Equal(t, i > 0, res.Exit != 0 || !strings.Contains(out, "base"), "%d: %s", i, out)
+		lower = append([]string{c.Overlay.Upper}, lower...)
+		require.NoError(t, os.RemoveAll(filepath.Join(c.Overlay.Upper, ".store")))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(p.ws, "later"), nil, 0o644))
+	c := p.command("ls -A")
+	c.Overlay = p.overlay(lower...)
+	c.Overlay.Hide = []string{".store"}
+	out, _ := p.run(c)
+	require.Equal(t, "f0\nf1\nf2\nlater\n", out)
+	out, _ = p.sh("ls -A")
+	require.Equal(t, ".store\nbase\nlater\n", out, "nothing is hidden but where it was asked for")
+	require.NoError(t, p.pool.Close())
+}
+
 func TestHowACommandEnds(t *testing.T) {
 	p := full(t)
 	tests := map[string]struct {

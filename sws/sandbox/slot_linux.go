@@ -40,7 +40,7 @@ type slot struct {
 	tree  *tree // nil when plain
 	spawn *spawner
 	clean []cleaner
-	grave bool // the last command's overlay is still mounted, aside
+	grave int // the last command's overlay, still mounted aside; -1 none
 
 	writes  []string // binds that some command was allowed to write
 	queues  int      // the file system of message queues, or -1
@@ -65,7 +65,7 @@ func serve(sock int) error {
 		return fmt.Errorf("not dumpable: %w", err)
 	}
 	unix.Umask(0o022)
-	s := &slot{sock: sock}
+	s := &slot{sock: sock, grave: -1}
 	kind, body, _, err := receive(sock)
 	if err != nil || kind != frameSetup {
 		return fmt.Errorf("setup: frame %q: %w", kind, err)
@@ -135,7 +135,7 @@ func (s *slot) loop() error {
 // idle waits for the runner. If that takes a moment the last overlay goes too.
 func (s *slot) idle() error {
 	limit := time.Time{}
-	if s.grave {
+	if s.grave >= 0 {
 		limit = time.Now().Add(5 * time.Millisecond)
 	}
 	if err := s.wake.until(limit); err != nil {
@@ -159,7 +159,7 @@ func (s *slot) cleanUp() error {
 
 // finish leaves nothing behind that does not go with the process.
 func (s *slot) finish() error {
-	if s.grave {
+	if s.grave >= 0 {
 		return s.bury()
 	}
 	if s.temp != "" {
@@ -203,7 +203,7 @@ func (s *slot) run(c *Command, out int) (a answer, err error) {
 	case err != nil:
 		started = fmt.Errorf("start of %s: %w", c.Argv[0], err)
 	default:
-		if s.grave { // unmounting waits for other processors: do it while the command runs
+		if s.grave >= 0 { // unmounting waits for other processors: do it while the command runs
 			started = s.bury()
 		}
 		started = errors.Join(started, s.wait(ch, &a))
