@@ -77,7 +77,7 @@ type way struct {
 	vars []string // by register: the task's parameters, then the free ones
 	free int      // how many of vars are free
 	when []*lit
-	// When there are free variables: when, and what the steps ask for that cannot change before they do; in alone also
+	// With steps: when, and what the steps ask for that cannot change before they do; in alone also
 	// what cannot change as long as nothing else is done meanwhile.
 	steady, alone []*lit
 	anys          bool // when has alternatives, so that a binding can be found twice
@@ -95,6 +95,7 @@ type sub struct {
 	name string
 	task int32
 	args []term
+	vars uint64 // registers in args
 }
 
 type litKind uint8
@@ -119,6 +120,7 @@ type lit struct {
 	branches [][]*lit // litAny
 	text     string
 	rng      diag.Range
+	asker    *sub // of a method's condition: the step whose condition it is
 }
 
 // Compile checks a domain and prepares it for planning, in time linear in its size. Errors are [*DomainError].
@@ -338,6 +340,19 @@ func (c scope) argument(t Term) (term, error) {
 	return maxVars + term(len(c.p.funcs)-1), nil
 }
 
+// varsOf returns the registers that a term depends on.
+func (p *Program) varsOf(t term) (vars uint64) {
+	switch {
+	case t >= maxVars:
+		for _, r := range p.funcs[t-maxVars].regs {
+			vars |= p.varsOf(r)
+		}
+	case t >= 0:
+		vars = 1 << t
+	}
+	return vars
+}
+
 func (c scope) terms(ts []Term) (out []term, vars uint64, err error) {
 	out = make([]term, len(ts))
 	for i, t := range ts {
@@ -380,14 +395,15 @@ func (c scope) subs(in []Sub) ([]sub, error) {
 		if n := len(c.p.tasks[t].params); n != len(s.Args) {
 			return nil, c.errorf("task %q takes %d arguments, not %d", s.Task, n, len(s.Args))
 		}
-		args := make([]term, len(s.Args))
+		out[i] = sub{name: s.Name, task: t, args: make([]term, len(s.Args))}
 		for j, a := range s.Args {
-			var err error
-			if args[j], err = c.argument(a); err != nil {
+			arg, err := c.argument(a)
+			if err != nil {
 				return nil, err
 			}
+			out[i].args[j] = arg
+			out[i].vars |= c.p.varsOf(arg)
 		}
-		out[i] = sub{s.Name, t, args}
 	}
 	return out, nil
 }

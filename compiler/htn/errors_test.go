@@ -34,7 +34,7 @@ func TestWhyThereIsNoPlan(t *testing.T) {
 no plan for ship("v1")
   method hub: public("v1") does not hold
   method quay: !down("r1") does not hold`},
-		"the step below that cannot be planned": {tasks: image, facts: "public(v1)", goal: "ship(v1)", want: `
+		"the step below that cannot be planned": {tasks: image, facts: "public(v1); login(v1)", goal: "ship(v1)", want: `
 no plan for ship("v1")
   method hub: image cannot be done
     method docker: installed("docker") does not hold

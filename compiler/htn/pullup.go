@@ -2,15 +2,15 @@ package htn
 
 import "slices"
 
-// Conditions that the steps of a method are bound to ask for are asked when its free variables are bound: a binding that can
+// Conditions that the steps of a method are bound to ask for are asked with its own: what can
 // only fail later is not tried at all. This changes no plan and no order of plans.
 
-// pullUp gives each way with free variables the conditions of its steps that are known to be unchanged when their turn comes.
+// pullUp gives each way the conditions of its steps that are known to be unchanged when their turn comes.
 func (p *Program) pullUp() {
 	u := &puller{p: p, writes: p.writes(), needed: make([][]*lit, len(p.tasks)), state: make([]uint8, len(p.tasks))}
 	for i := range p.tasks {
 		for j := range p.tasks[i].ways {
-			if w := &p.tasks[i].ways[j]; w.free > 0 && len(w.subs) > 0 {
+			if w := &p.tasks[i].ways[j]; len(w.subs) > 0 {
 				w.steady, w.alone = u.pull(w, false), u.pull(w, true)
 			}
 		}
@@ -73,7 +73,7 @@ func (u *puller) pull(w *way, alone bool) []*lit {
 	for _, i := range w.topo {
 		s := &w.subs[i]
 		for _, l := range u.need(s.task) {
-			if m := l.at(s.args); (m.steady(u.p) || alone && w.total && !u.changes(before, l.atom.rel)) && !slices.ContainsFunc(out, m.same) {
+			if m, ok := l.of(s); ok && (m.steady(u.p) || alone && w.total && !u.changes(before, l.atom.rel)) && !slices.ContainsFunc(out, m.same) {
 				out = append(out, m)
 			}
 		}
@@ -116,18 +116,21 @@ func (l *lit) same(o *lit) bool {
 	return l.kind == o.kind && l.kind <= litNotEqual && l.atom.rel == o.atom.rel && slices.Equal(l.atom.args, o.atom.args)
 }
 
-// at is a condition about a task's parameters as one about the arguments of an occurrence.
-func (l *lit) at(args []term) *lit {
+// of is a condition about a task's parameters as one about the arguments of an occurrence; false: an argument is computed.
+func (l *lit) of(s *sub) (*lit, bool) {
 	out := *l
-	out.vars, out.text = 0, ""
+	out.vars, out.text, out.asker = 0, "", s
 	out.atom.args = make([]term, len(l.atom.args))
 	for i, t := range l.atom.args {
 		if t >= 0 {
-			t = args[t]
+			t = s.args[t]
+		}
+		if t >= maxVars {
+			return nil, false
 		}
 		if out.atom.args[i] = t; t >= 0 {
 			out.vars |= 1 << t
 		}
 	}
-	return &out
+	return &out, true
 }

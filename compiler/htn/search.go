@@ -25,7 +25,10 @@ type frame struct {
 	next   int32    // how many of them have been tried
 	count  int32    // of how many
 	cost   float64  // of the plan up to here
-	flips  int32    // world.flips at this moment
+	self   key      // of a recursive task being tried, and the facts
+	inside int32    // the frame + 1 that last took such a task apart, in search.latest
+	nested bool     // the task is below itself too often
+	apart  bool     // the task is taken apart
 	solved bool     // a candidate was found from here
 
 	against []objection // to the task being tried
@@ -53,11 +56,12 @@ type search struct {
 	args     []int32
 	regs     []int32
 	nodes    int
-	alone    bool         // everything is done one after the other
-	nesting  int          // how often a task may be below itself before anything has changed
-	cut      bool         // that has kept something from being tried
-	why      *refusal     // of the whole
-	told     map[key]bool // the candidates so far, by what they consist of
+	alone    bool          // everything is done one after the other
+	nesting  int           // how often a task may be below itself with the same facts
+	latest   map[key]int32 // by task and facts: the last frame + 1 that took such a task apart
+	cut      bool          // that has kept something from being tried
+	why      *refusal      // of the whole
+	told     map[key]bool  // the candidates so far, by what they consist of
 }
 
 // ban is an [Exclusion].
@@ -168,7 +172,7 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 
 // start begins from the start, with what the search has learned only the candidates.
 func (s *search) start(nesting int) {
-	s.nesting, s.cut, s.seen = nesting, false, map[key]*refusal{}
+	s.nesting, s.cut, s.seen, s.latest = nesting, false, map[key]*refusal{}, map[key]int32{}
 	s.w.undo(mark{sum: s.w.zero})
 	first := s.expand(&pending{task: -1, shared: -1}, &s.root, s.goals, -1, nil)
 	s.frames = append(s.frames[:0], frame{agenda: first, enter: s.w.mark(), way: -1})
@@ -282,6 +286,10 @@ func (s *search) nextPlan(ctx context.Context) (bool, error) {
 // step tries the next way of going on from the last frame. It returns what is then to do.
 func (s *search) step() (after *agenda, ok bool, err error) {
 	f := &s.frames[len(s.frames)-1]
+	if f.apart {
+		f.apart = false
+		s.latest[f.self] = f.inside
+	}
 	for {
 		switch {
 		case f.next < f.count:
@@ -336,6 +344,7 @@ func (s *search) choose(f *frame) bool {
 			f.at, f.pick, f.rest = next, n, without(f.agenda, next)
 			f.begun = s.w.mark()
 			f.way, f.next, f.count = -1, 0, 0
+			s.enclose(f)
 			return true
 		}
 		s.w.undo(f.enter)
@@ -363,12 +372,9 @@ func (s *search) bind(f *frame) (err error) {
 		return nil
 	}
 	w := &t.ways[f.way]
-	if s.nested(f.pick) {
+	if f.nested {
 		f.count, s.cut = 0, true
 		s.object(f, objection{reason: reasonNested})
-		return nil
-	}
-	if len(w.when) == 0 {
 		return nil
 	}
 	when := w.when
@@ -378,6 +384,9 @@ func (s *search) bind(f *frame) (err error) {
 		when = w.alone
 	default:
 		when = w.steady
+	}
+	if len(when) == 0 {
+		return nil
 	}
 	var n int
 	s.binds, n, err = s.solver.solve(w, when, f.pick.args, s.binds)
@@ -394,20 +403,25 @@ func (s *search) bind(f *frame) (err error) {
 	return nil
 }
 
-// nested says whether the task is below itself too often without anything having changed. A task that starts with itself
-// would be taken apart for ever: at first that is not tried at all.
-func (s *search) nested(n *pending) bool {
-	const far = 4096 // limits the cost in deep recursions of other kinds
-	if !s.p.tasks[n.task].recursive {
-		return false
+// enclose finds out whether the task is below itself too often, with the same facts. Such a recursion has got nowhere, and could go on
+// for ever: at first it is not tried at all.
+func (s *search) enclose(f *frame) {
+	n := f.pick
+	if f.nested, f.apart = false, false; !s.p.tasks[n.task].recursive {
+		return
 	}
-	count := 0
-	for i, k := n.parent, 0; i >= 0 && s.frames[i].flips == s.w.flips && k < far; i, k = s.frames[i].pick.parent, k+1 {
-		if p := s.frames[i].pick; p.task == n.task && slices.Equal(p.args, n.args) {
+	f.self = newKey(keyNode, n.task).foldAll(n.args).foldKey(s.w.facts)
+	f.inside = s.latest[f.self]
+	count, up := 0, n.parent
+	for at := f.inside - 1; at >= 0; at = s.frames[at].inside - 1 {
+		for up > at {
+			up = s.frames[up].pick.parent
+		}
+		if up == at {
 			count++
 		}
 	}
-	return count >= s.nesting
+	f.nested = count >= s.nesting
 }
 
 // try goes on with the next binding of the current way: it applies the operator, or puts the steps of the method in the place of the task.
@@ -430,6 +444,10 @@ func (s *search) try(f *frame) (after *agenda, ok bool) {
 	if t.op != nil {
 		s.w.apply(t.op, s.regs)
 		return s.complete(n.conts, f.rest), true
+	}
+	if t.recursive {
+		f.apart = true
+		s.latest[f.self] = int32(len(s.frames))
 	}
 	return s.expand(n, w, s.regs, int32(len(s.frames)-1), f.rest), true
 }
@@ -473,7 +491,7 @@ func (s *search) descend(after *agenda) error {
 		cost = f.cost + t.ways[f.way].cost
 	}
 	s.seen[s.w.sum] = s.open
-	s.frames = append(s.frames, frame{agenda: after, enter: s.w.mark(), flips: s.w.flips, way: -1, binds: int32(len(s.binds)), cost: cost})
+	s.frames = append(s.frames, frame{agenda: after, enter: s.w.mark(), way: -1, binds: int32(len(s.binds)), cost: cost})
 	return nil
 }
 

@@ -13,7 +13,7 @@ import (
 // What stands against a way besides a condition and a failure below.
 const (
 	reasonLoop   = "leads back to a situation that it came from"
-	reasonNested = "leads back to itself before anything has changed"
+	reasonNested = "leads back to itself without a change"
 	reasonCycle  = "waits for a need that waits for it"
 )
 
@@ -95,6 +95,11 @@ func (s *search) refusal(r *refusal, done map[*refusal]*Refusal) *Refusal {
 			}
 		}
 		switch {
+		case o.lit != nil && o.lit.asker != nil && o.lit.asker.vars&^o.bound == 0:
+			sub := o.lit.asker
+			below := &Refusal{Task: s.p.tasks[sub.task].name, Args: s.w.valuesOf(s.w.ground(nil, sub.args, o.regs)), Range: s.p.tasks[sub.task].rng}
+			below.Against = []Objection{{Cond: s.condition(o, vars), Range: below.Range}}
+			oo.Below, oo.Reason = below, ""
 		case o.lit != nil:
 			oo.Cond, oo.Reason = s.condition(o, vars), ""
 			if !o.lit.rng.IsZero() {

@@ -22,9 +22,9 @@ type world struct {
 	needs  tuples  // task, arguments of the needs seen so far
 	status []uint8 // by need
 	trail  []change
-	flips  int32 // how many of the changes are of facts
-	zero   key   // sum at the start
-	sum    key   // of the true atoms, the open joins and the needs begun, and of the agenda (which the search adds)
+	zero   key // sum at the start
+	facts  key // of the true atoms
+	sum    key // of the true atoms, the open joins and the needs begun, and of the agenda (which the search adds)
 
 	ofRel   [][]int32 // by relation: its atoms, in order of their number
 	perRel  [][]index // by relation: how else they can be found
@@ -87,7 +87,7 @@ func newWorld(p *Program, facts warp.Graph, extra []Value) (*world, error) {
 		}
 		w.set(w.atom(f.rel, args), true)
 	}
-	w.trail, w.flips, w.zero = w.trail[:0], 0, w.sum
+	w.trail, w.zero = w.trail[:0], w.sum
 	return w, nil
 }
 
@@ -204,17 +204,16 @@ func (w *world) matches(a *atom, regs []int32, bound uint64) []int32 {
 
 func (w *world) flip(a int32) {
 	w.bits[a>>6] ^= 1 << (a & 63)
-	if w.has(a) {
-		w.sum = w.sum.plus(newKey(keyAtom, a))
-	} else {
-		w.sum = w.sum.minus(newKey(keyAtom, a))
+	k := newKey(keyAtom, a)
+	if !w.has(a) {
+		k = key{}.minus(k)
 	}
+	w.facts, w.sum = w.facts.plus(k), w.sum.plus(k)
 }
 
 func (w *world) set(a int32, on bool) {
 	if w.has(a) != on {
 		w.flip(a)
-		w.flips++
 		w.trail = append(w.trail, change{n: a})
 	}
 }
@@ -261,8 +260,7 @@ func (w *world) undo(m mark) {
 		case c.join != nil:
 			c.join.left++
 		case c.n >= 0:
-			w.bits[c.n>>6] ^= 1 << (c.n & 63)
-			w.flips--
+			w.flip(c.n)
 		default:
 			w.status[^c.n]--
 		}
