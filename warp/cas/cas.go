@@ -63,6 +63,9 @@ type Store struct {
 	serial   atomic.Uint64
 	chunks   sync.Pool
 
+	lock     *os.File // locked, shared, while somebody touches; see GC
+	touching int      // how many do; guarded by mu
+
 	mu      sync.Mutex
 	pending map[Digest]struct{} // put since the last Sync
 }
@@ -72,6 +75,10 @@ func Open(dir string) (*Store, error) {
 	s := &Store{dir: dir, tmp: filepath.Join(dir, "tmp"), pending: map[Digest]struct{}{}}
 	s.chunks.New = func() any { return new([chunkSize]byte) }
 	if err := os.MkdirAll(s.tmp, 0o777); err != nil {
+		return nil, fmt.Errorf("open object store: %w", err)
+	}
+	var err error
+	if s.lock, err = openLock(dir); err != nil {
 		return nil, fmt.Errorf("open object store: %w", err)
 	}
 	return s, nil
@@ -99,10 +106,41 @@ func (s *Store) temp() (*os.File, error) {
 	}
 }
 
-// touch tells whether the object is there, and if so makes it young, so that a GC that is under way leaves it.
+func openLock(dir string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o666)
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// touch tells whether the object is there, and if so makes it young, so that no GC removes it. Should the lock fail, the
+// object counts as missing and is written anew, which is safe.
 func (s *Store) touch(d Digest) bool {
 	path := s.path(d)
-	return touchFile(path) == nil || touchFile(path+packed) == nil
+	if unix.Access(path, unix.F_OK) != nil && unix.Access(path+packed, unix.F_OK) != nil {
+		return false
+	}
+	s.mu.Lock()
+	if s.touching == 0 {
+		if err := flock(s.lock, unix.LOCK_SH); err != nil {
+			s.mu.Unlock()
+			return false
+		}
+	}
+	s.touching++
+	s.mu.Unlock()
+	there := touchFile(path) == nil || touchFile(path+packed) == nil
+	s.mu.Lock()
+	if s.touching--; s.touching == 0 {
+		there = flock(s.lock, unix.LOCK_UN) == nil && there
+	}
+	s.mu.Unlock()
+	return there
 }
 
 func (s *Store) note(d Digest) {
@@ -352,12 +390,10 @@ func (s *Store) Has(d Digest) bool {
 // open opens an object. If it is compressed, plain is false.
 func (s *Store) open(d Digest) (f *os.File, plain bool, err error) {
 	path := s.path(d)
-	for range 2 { // a GC may compress it, or put it back, just now
-		for _, name := range [...]string{path, path + packed} {
-			f, err = os.Open(name)
-			if !errors.Is(err, fs.ErrNotExist) {
-				return f, name == path, err
-			}
+	for _, name := range [...]string{path, path + packed} { // in this order: a GC makes the second before it removes the first
+		f, err = os.Open(name)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, name == path, err
 		}
 	}
 	return nil, false, fmt.Errorf("%s: %w", d, ErrNotFound)
@@ -507,7 +543,11 @@ func (s *Store) GC(keep func(Digest) bool, grace time.Duration) (Stats, error) {
 	var st Stats
 	now := time.Now()
 	old := func(info fs.FileInfo) bool { return now.Sub(info.ModTime()) >= grace }
-	err := filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
+	lock, err := openLock(s.dir)
+	if err != nil {
+		return st, fmt.Errorf("collect objects: %w", err)
+	}
+	err = filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // somebody was faster
 		}
@@ -539,24 +579,27 @@ func (s *Store) GC(keep func(Digest) bool, grace time.Duration) (Stats, error) {
 			}
 			return nil
 		}
-		// A Put that finds the object makes it young before we rename it, or finds nothing.
-		trash := fmt.Sprintf("%s/gc-%d-%d", s.tmp, os.Getpid(), s.serial.Add(1))
-		if err := os.Rename(path, trash); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		} else if err != nil {
+		// With the lock, nobody makes the object young between our look and its removal.
+		if err := flock(lock, unix.LOCK_EX); err != nil {
 			return err
 		}
-		if info, err = os.Lstat(trash); err != nil {
-			return err
+		removed := false
+		if info, err = os.Lstat(path); err == nil && old(info) {
+			err = os.Remove(path)
+			removed = err == nil
 		}
-		if !old(info) {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		if removed {
+			st.Removed++
+			st.Freed += info.Size()
+		} else {
 			st.Kept++
-			return os.Rename(trash, path)
 		}
-		st.Removed++
-		st.Freed += info.Size()
-		return os.Remove(trash)
+		return errors.Join(err, flock(lock, unix.LOCK_UN))
 	})
+	err = errors.Join(err, lock.Close())
 	if err != nil {
 		return st, fmt.Errorf("collect objects: %w", err)
 	}
