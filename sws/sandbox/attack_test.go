@@ -261,39 +261,55 @@ func TestNoStateCrosses(t *testing.T) {
 // A runner that is killed leaves no process.
 func TestAKilledRunner(t *testing.T) {
 	if d := os.Getenv("SANDBOX_VICTIM"); d != "" {
-		p := newPlace(t, d, nil)
-		c := p.command("echo ready; exec sleep 98765")
+		p := newPlace(t, d, func(o *sandbox.Options) { o.Mode = mode(t, os.Getenv("SANDBOX_MODE")) })
+		c := p.bare("setsid sleep 98765 & echo ready; sleep 98765")
 		c.Output = os.Stdout
 		_, err := p.pool.Run(t.Context(), 0, c)
 		require.NoError(t, err)
 		return
 	}
 	full(t)
-	dir := t.TempDir()
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestAKilledRunner$")
-	cmd.Env = []string{path, "SANDBOX_VICTIM=" + dir}
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	first := make([]byte, 6)
-	_, err = io.ReadFull(out, first)
-	require.NoError(t, err)
-	require.Equal(t, "ready\n", string(first))
-	slots := descendants(t, cmd.Process.Pid)
-	require.NotEmpty(t, slots)
-	require.NoError(t, cmd.Process.Kill())
-	require.Error(t, cmd.Wait())
-	for _, pid := range slots {
-		fd, err := unix.PidfdOpen(pid, 0)
-		if errors.Is(err, unix.ESRCH) {
-			continue
+	for _, m := range []string{"0", "1"} {
+		dir := t.TempDir()
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestAKilledRunner$")
+		cmd.Env = []string{path, "TMPDIR=" + dir, "SANDBOX_VICTIM=" + dir, "SANDBOX_MODE=" + m}
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		first := make([]byte, 6)
+		_, err = io.ReadFull(out, first)
+		require.NoError(t, err)
+		require.Equal(t, "ready\n", string(first))
+		all := descendants(t, cmd.Process.Pid)
+		require.GreaterOrEqual(t, len(all), 3)
+		require.NoError(t, cmd.Process.Kill())
+		for _, pid := range all {
+			gone(t, pid)
 		}
+		require.Error(t, cmd.Wait())
+		left, err := filepath.Glob(dir + "/jitos-slot*")
 		require.NoError(t, err)
-		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1) // hangs if it lives on
-		require.NoError(t, err)
-		unix.Close(fd)
+		require.Empty(t, left)
+		require.NoError(t, sandbox.Clean(filepath.Join(dir, "store")))
 	}
-	require.NoError(t, sandbox.Clean(filepath.Join(dir, "store")))
+}
+
+func mode(t *testing.T, s string) sandbox.Mode {
+	n, err := strconv.Atoi(s)
+	require.NoError(t, err)
+	return sandbox.Mode(n)
+}
+
+// gone waits for the end of a process; it hangs if it lives on.
+func gone(t *testing.T, pid int) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return
+	}
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+	require.NoError(t, err)
 }
 
 func descendants(t *testing.T, of int) []int {

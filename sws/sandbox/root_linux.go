@@ -543,6 +543,9 @@ func (s *slot) isolate() error {
 			return fmt.Errorf("limit %d: %w", l.what, err)
 		}
 	}
+	if err := limitProcesses(); err != nil {
+		return err
+	}
 	s.lastPID = -1
 	if fd, err := unix.Open("/proc/sys/kernel/ns_last_pid", unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
 		s.lastPID = fd
@@ -560,6 +563,23 @@ func (s *slot) isolate() error {
 	cs, queues, err := ipc()
 	s.clean, s.queues = append(s.clean, cs...), queues
 	return err
+}
+
+// limitProcesses bounds the number of processes also for root, whom RLIMIT_NPROC does not bind. Before Linux 6.14
+// the file is the whole machine's.
+func limitProcesses() error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return fmt.Errorf("uname: %w", err)
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil || major < 6 || major == 6 && minor < 14 {
+		return nil
+	}
+	if err := os.WriteFile("/proc/sys/kernel/pid_max", []byte("16384"), 0); err != nil {
+		return fmt.Errorf("limit of processes: %w", err)
+	}
+	return nil
 }
 
 func loopback() error {

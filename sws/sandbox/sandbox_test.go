@@ -198,8 +198,8 @@ func TestNothingOutlivesACommand(t *testing.T) {
 	require.Equal(t, "done\n", out)
 	require.Zero(t, res.Exit)
 	require.Equal(t, 2, res.Left)
-	out, res = p.sh("ps -e -o comm= | grep -c sleep || ls /proc | grep -E '^[0-9]+$' | wc -l")
-	require.Zero(t, res.Exit, out)
+	out, res = p.sh("set -- /proc/[0-9]*; echo $#")
+	require.Equal(t, "1\n", out)
 	require.Zero(t, res.Left)
 }
 
@@ -311,6 +311,28 @@ func TestABindThatIsNotThereIsAnError(t *testing.T) {
 	require.ErrorContains(t, err, "/no/such")
 	_, res := p.sh("exit 4")
 	require.Equal(t, 4, res.Exit, "the next command gets a new slot")
+}
+
+func TestADirectoryThatIsNotThereIsAnError(t *testing.T) {
+	p := full(t)
+	c := p.command("true")
+	c.Dir = filepath.Join(p.ws, "none")
+	_, err := p.pool.Run(context.Background(), 0, c)
+	require.ErrorIs(t, err, sandbox.ErrSlot)
+	require.ErrorContains(t, err, c.Dir)
+}
+
+// A fork bomb ends with its command, and the next one notices nothing.
+func TestAForkBomb(t *testing.T) {
+	p := full(t)
+	c := p.command("f() { f & f & sleep 1; }; f; sleep 1")
+	c.Timeout, c.Grace = 150*time.Millisecond, 50*time.Millisecond
+	_, res := p.run(c)
+	require.True(t, res.TimedOut)
+	out, res := p.sh("set -- /proc/[0-9]*; echo $#")
+	require.Zero(t, res.Exit)
+	require.Equal(t, "1\n", out)
+	require.Zero(t, res.Left)
 }
 
 func TestWithoutAnOverlayTheWorkspaceIsReadOnly(t *testing.T) {

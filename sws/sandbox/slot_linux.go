@@ -60,6 +60,9 @@ func serve(sock int) error {
 		}
 	}
 	signal.Notify(make(chan os.Signal, 1), all...)
+	// When memory runs out it is a command that goes, not the runner. Before the next call, or the file is root's; some
+	// containers have /proc read-only, and it is only a preference.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0)
 	// Else commands read its memory and descriptors, and everything else by them.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("not dumpable: %w", err)
@@ -196,6 +199,8 @@ func (s *slot) run(c *Command, out int) (a answer, err error) {
 	out = -1
 	var started error
 	switch {
+	case err != nil && s.missing(c.Dir) != nil:
+		started = s.missing(c.Dir)
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
 		a.notFound = true
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.ENOEXEC), errors.Is(err, unix.E2BIG), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ETXTBSY), errors.Is(err, unix.EISDIR), errors.Is(err, unix.EPERM):
@@ -272,17 +277,12 @@ func (s *slot) find(name, path, dir string) (string, error) {
 }
 
 func (s *slot) executable(path string) error {
-	root := unix.AT_FDCWD
-	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC}
-	if s.tree != nil {
-		root, path, how.Resolve = s.tree.root, strings.TrimLeft(path, "/"), unix.RESOLVE_IN_ROOT
-	}
-	fd, err := unix.Openat2(root, path, how)
+	var st unix.Stat_t
+	fd, err := s.open(path, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
@@ -290,6 +290,24 @@ func (s *slot) executable(path string) error {
 		return unix.EACCES
 	}
 	return nil
+}
+
+// open opens what a command would find at path, to look at it.
+func (s *slot) open(path string, flags uint64) (int, error) {
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags}
+	if s.tree == nil {
+		return unix.Openat2(unix.AT_FDCWD, path, how)
+	}
+	how.Resolve = unix.RESOLVE_IN_ROOT
+	return unix.Openat2(s.tree.root, path, how)
+}
+
+func (s *slot) missing(dir string) error {
+	fd, err := s.open(dir, unix.O_DIRECTORY)
+	if err != nil {
+		return fmt.Errorf("directory %s: %w", dir, err)
+	}
+	return unix.Close(fd)
 }
 
 // wait returns when no process of the command is left.
@@ -310,12 +328,13 @@ func (s *slot) wait(ch child, a *answer) error {
 		kind, _, _, err := receive(s.sock)
 		switch {
 		case err != nil: // the runner is gone
-			s.killAll()
-			return err
+			return errors.Join(err, s.killAll(), s.reap(ch.pid, a))
 		case kind == frameTerm:
 			unix.Kill(-ch.pid, unix.SIGTERM) // ESRCH: it has just ended
 		case kind == frameKill:
-			s.killAll()
+			if err := s.killAll(); err != nil {
+				return err
+			}
 		}
 	}
 }
