@@ -24,6 +24,7 @@ type frame struct {
 	binds  int32    // where the bindings of its free variables start in search.binds
 	next   int32    // how many of them have been tried
 	count  int32    // of how many
+	more   []choice // where to find others
 	cost   float64  // of the plan up to here
 	self   key      // of a recursive task being tried, and the facts
 	inside int32    // the frame + 1 that last took such a task apart, in search.latest
@@ -297,6 +298,11 @@ func (s *search) step() (after *agenda, ok bool, err error) {
 			if after, ok := s.try(f); ok {
 				return after, true, nil
 			}
+		case f.more != nil:
+			s.w.undo(f.begun)
+			if err := s.bind(f); err != nil {
+				return nil, false, err
+			}
 		case f.pick != nil && int(f.way)+1 < s.ways(f.pick):
 			s.w.undo(f.begun)
 			f.way++
@@ -366,7 +372,8 @@ func without(list, at *agenda) *agenda {
 // bind finds the bindings of the free variables under which the current way is open.
 func (s *search) bind(f *frame) (err error) {
 	s.binds = s.binds[:f.binds]
-	f.next, f.count = 0, 1
+	from := f.more
+	f.next, f.count, f.more = 0, 1, nil
 	t := &s.p.tasks[f.pick.task]
 	if t.group() {
 		return nil
@@ -389,12 +396,12 @@ func (s *search) bind(f *frame) (err error) {
 		return nil
 	}
 	var n int
-	s.binds, n, err = s.solver.solve(w, when, f.pick.args, s.binds)
+	s.binds, n, f.more, err = s.solver.solve(w, when, f.pick.args, s.binds, from)
 	if err != nil {
 		return err
 	}
 	f.count = int32(n)
-	if n == 0 {
+	if n == 0 && from == nil {
 		if failed := s.solver.failed; len(when) > len(w.when) && !slices.Contains(w.when, failed) {
 			s.solver.probe(w, f.pick.args) // the method's own condition, if that fails as well, is the better answer
 		}

@@ -9,7 +9,8 @@ import (
 // solver finds the bindings under which conditions hold in a world.
 //
 // Conditions are tested as soon as their variables are bound; of the facts that can bind more, the one with the fewest
-// matches goes first. The bindings come out sorted, so the order of the joins is nobody's business.
+// matches goes first. Bindings come in batches, each sorted, so that the order of the joins is nobody's business unless
+// there are very many.
 type solver struct {
 	w     *world
 	regs  []int32 // value by register; those not in bound mean nothing
@@ -18,8 +19,11 @@ type solver struct {
 	out   []int32 // the found bindings' free registers, one after the other
 	free  int
 	full  int
-	first bool // one is enough
+	left  int // so many more bindings are wanted
 	vals  []Value
+
+	path   []choice // the choices that led to where the solver is
+	resume bool     // follow path to the binding found last, and go on after it
 
 	deepest int // how many conditions the best attempt had met, and what then failed
 	failed  *lit
@@ -30,43 +34,56 @@ type solver struct {
 	err     error  // of a guard
 }
 
-// solve appends to out, for each binding of the way's free variables under which all conditions of when hold, their
-// values. It returns the number of bindings. On zero, failed, regsAt, boundAt and why say what failed.
-func (s *solver) solve(w *way, when []*lit, args []int32, out []int32) ([]int32, int, error) {
-	s.out, s.first = out, w.free == 0
-	at := len(out)
-	s.start(w, args)
-	s.failed, s.deepest = nil, -1
-	more := s.run(when, nil, 0)
-	switch {
-	case s.err != nil:
-		return out, 0, s.err
-	case s.first && more:
-		return out, 0, nil
-	case s.first:
-		return out, 1, nil
+// choice is which match of a fact, or which of several alternatives, is being tried.
+type choice struct {
+	lit *lit
+	at  int
+}
+
+// batch is how many bindings are found at once.
+const batch = 4096
+
+// solve appends to out bindings of the way's free variables under which all conditions of when hold: a batch of them, in ascending order. It returns
+// how many, and, if there may be others, where to go on: as from then. On zero, failed, regsAt, boundAt and why
+// say what failed.
+func (s *solver) solve(w *way, when []*lit, args, out []int32, from []choice) (bindings []int32, n int, then []choice, err error) {
+	s.out, s.left = out, batch
+	if w.free == 0 {
+		s.left = 1
 	}
-	count := sortRows(s.out[at:], w.free)
-	return s.out[:at+count*w.free], count, nil
+	at, want := len(out), s.left
+	s.start(w, args, from)
+	s.failed, s.deepest = nil, -1
+	more := !s.run(when, nil, 0)
+	n = want - s.left
+	if s.err != nil || n == 0 || w.free == 0 {
+		return s.out[:at], n, nil, s.err
+	}
+	if more {
+		then = slices.Clone(s.path)
+	}
+	n = sortRows(s.out[at:], w.free)
+	return s.out[:at+n*w.free], n, then, nil
 }
 
 // probe finds out what fails of the way's own condition, if anything does: else it leaves what it said of the last failure.
 func (s *solver) probe(w *way, args []int32) {
 	failed, why, bound := s.failed, s.why, s.boundAt
 	regs := slices.Clone(s.regsAt)
-	s.out, s.first = nil, true
-	s.start(w, args)
+	s.out, s.left = nil, 1
+	s.start(w, args, nil)
 	s.failed, s.deepest = nil, -1
 	if !s.run(w.when, nil, 0) {
 		s.failed, s.why, s.boundAt, s.regsAt = failed, why, bound, regs
 	}
 }
 
-func (s *solver) start(w *way, args []int32) {
+func (s *solver) start(w *way, args []int32, from []choice) {
 	s.full, s.free = len(w.vars), w.free
 	s.regs = append(append(s.regs[:0], args...), make([]int32, w.free)...)
 	s.bound = 1<<len(args) - 1
 	s.room, s.err = s.room[:0], nil
+	s.path, s.resume = append(s.path[:0], from...), from != nil
 }
 
 // run goes on as long as it returns true: there may be more bindings to find.
@@ -99,36 +116,55 @@ func (s *solver) run(todo []*lit, skip *lit, depth int) bool {
 			}
 		}
 	}
-	rest := s.room[base:]
+	rest, from := s.room[base:], 0
+	if s.resume && depth < len(s.path) {
+		from = s.path[depth].at
+		if l := s.path[depth].lit; l.kind == litFact {
+			best, bestAtoms = l, s.w.matches(&l.atom, s.regs, s.bound)
+		}
+	}
 	switch {
 	case best != nil:
-		return s.join(best, bestAtoms, rest, depth)
+		return s.join(best, bestAtoms, from, rest, depth)
 	case either != nil:
-		for _, b := range either.branches {
-			more := append(slices.Clone(rest), b...)
+		for i := from; i < len(either.branches); i++ {
+			s.choose(either, i, depth)
+			more := append(slices.Clone(rest), either.branches[i]...)
 			if !s.run(more, either, depth+1) {
 				return false
 			}
 		}
 		return true
+	case s.resume:
+		s.resume = false
+		return true
 	default:
 		s.out = append(s.out, s.regs[s.full-s.free:s.full]...)
-		return !s.first
+		s.left--
+		return s.left > 0
 	}
 }
 
+func (s *solver) choose(l *lit, at, depth int) {
+	if s.resume {
+		return // the rest of the path is still to be followed
+	}
+	s.path = append(s.path[:depth], choice{l, at})
+}
+
 // join goes on with each true atom that fits.
-func (s *solver) join(l *lit, atoms []int32, rest []*lit, depth int) bool {
+func (s *solver) join(l *lit, atoms []int32, from int, rest []*lit, depth int) bool {
 	bound, met := s.bound, false
-	for _, a := range atoms {
-		if !s.w.has(a) {
+	for i := from; i < len(atoms); i++ {
+		if !s.w.has(atoms[i]) {
 			continue
 		}
 		s.bound = bound
-		if !s.unify(l.atom.args, s.w.atoms.args(a)) {
+		if !s.unify(l.atom.args, s.w.atoms.args(atoms[i])) {
 			continue
 		}
 		met = true
+		s.choose(l, i, depth)
 		if !s.run(rest, l, depth+1) {
 			return false
 		}
