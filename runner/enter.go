@@ -47,16 +47,20 @@ func (k *kernel) observe(o Observation) error {
 	return k.emit(KindObservation, k.viewOf(), warp.Hash{}, &o)
 }
 
-// open begins the run in the history: nothing was written before, so that a run with nothing to do leaves nothing.
+// open begins the run, or its next candidate, in the history: nothing was written before, so that a run with nothing
+// to do leaves nothing.
 func (k *kernel) open(target string) error {
-	if k.opened {
+	if k.opened && k.chosen == k.plan {
 		return nil
 	}
-	k.opened = true
-	in := &Intent{Run: k.run, SWS: k.sws, Target: target, What: k.o.What, Of: k.of, Jobs: k.o.Jobs, Where: k.isolation}
-	if err := k.emit(KindIntent, history.System, k.w.System.Digest(), in); err != nil {
-		return err
+	if !k.opened {
+		k.opened = true
+		in := &Intent{Run: k.run, SWS: k.sws, Target: target, What: k.o.What, Of: k.of, Jobs: k.o.Jobs, Where: k.isolation}
+		if err := k.emit(KindIntent, history.System, k.w.System.Digest(), in); err != nil {
+			return err
+		}
 	}
+	k.chosen = k.plan
 	return k.chose()
 }
 

@@ -38,6 +38,7 @@ type kernel struct {
 
 	// the present plan
 	plan   *plan.Plan
+	chosen *plan.Plan // the last plan that the history knows of
 	files  *files
 	lookup warp.Graph // the System graph as this plan began: what slots look results up in
 	steps  []stepState
