@@ -353,7 +353,11 @@ func (b *Base) load(paths []string) {
 // unchanged looks again at a path and tells whether it still is what the first look saw, at least in its content:
 // a file that was merely touched is. It gives the present fingerprint.
 func (b *Base) unchanged(p string, was Fingerprint, fresh dirfd) (is Fingerprint, ok bool, err error) {
-	if is, err = fresh.stat(p); err != nil || Same(was, is) {
+	is, err = fresh.stat(p)
+	if errors.Is(err, ErrSymlink) { // its directory was replaced by a link
+		return Fingerprint{}, false, nil
+	}
+	if err != nil || Same(was, is) {
 		return is, err == nil, err
 	}
 	b.mu.Lock()
@@ -378,9 +382,9 @@ func (b *Base) unchanged(p string, was Fingerprint, fresh dirfd) (is Fingerprint
 	return is, err == nil && e == entry, err
 }
 
-// below yields all that the base has below a directory, parents first.
-func (b *Base) below(dir string) iter.Seq2[string, Look] {
-	return func(yield func(string, Look) bool) { b.walk(dir, nil, yield) }
+// below is Walk for one directory.
+func (b *Base) below(dir string, skip func(path string, dir bool) bool) iter.Seq2[string, Look] {
+	return func(yield func(string, Look) bool) { b.walk(dir, skip, yield) }
 }
 
 // isBelow tells whether p lies below dir.

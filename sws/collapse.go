@@ -215,7 +215,7 @@ func (s *Space) verify(base *Base, ops []op, reads []Read) error {
 	}
 	for _, r := range reads {
 		is, ok, err := base.unchanged(r.Path, r.Fingerprint, s.root)
-		if err != nil && !errors.Is(err, ErrSymlink) {
+		if err != nil {
 			return err
 		}
 		if !ok {
@@ -637,6 +637,9 @@ const (
 
 func (x *tx) state(o *op) (state, Fingerprint, error) {
 	is, err := x.space.root.stat(o.Path)
+	if errors.Is(err, ErrSymlink) || errors.Is(err, ErrOutside) {
+		return foreign, is, nil // somebody put something else in the place of its directory
+	}
 	if err != nil {
 		return foreign, is, err
 	}

@@ -188,7 +188,7 @@ func (t *copyTree) under(c Change) map[string]bool {
 			out[p] = true
 		}
 	}
-	for p := range t.base.below(c.Path) {
+	for p := range t.base.below(c.Path, nil) {
 		out[p] = true
 	}
 	return out

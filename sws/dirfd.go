@@ -75,7 +75,7 @@ func (d dirfd) open1(at int, p string, flags int, mode uint32) (int, error) {
 	if p == "" {
 		p = "."
 	}
-	how := unix.OpenHow{Flags: uint64(flags | unix.O_NOFOLLOW | unix.O_CLOEXEC), Mode: uint64(mode), Resolve: d.resolve}
+	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Mode: uint64(mode), Resolve: d.resolve}
 	return retry(func() (int, error) { return unix.Openat2(at, p, &how) })
 }
 
@@ -100,7 +100,7 @@ func pathError(p string, err error) error {
 	case unix.ELOOP:
 		return &fs.PathError{Op: "open", Path: p, Err: ErrSymlink}
 	case unix.EXDEV:
-		return &fs.PathError{Op: "open", Path: p, Err: errors.New("crosses a mount point or leaves the workspace")}
+		return &fs.PathError{Op: "open", Path: p, Err: ErrOutside}
 	}
 	return &fs.PathError{Op: "open", Path: p, Err: err}
 }

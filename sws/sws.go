@@ -108,6 +108,7 @@ type Change struct {
 // Errors that callers branch on.
 var (
 	ErrSymlink = errors.New("a parent directory is a symbolic link")
+	ErrOutside = errors.New("crosses a mount point or leaves the workspace")
 	ErrBusy    = errors.New("in use by another process")
 )
 

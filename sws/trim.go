@@ -96,12 +96,10 @@ func (t *trimmer) parents(p string) error {
 
 // gone deletes what is below a directory and not staged itself.
 func (t *trimmer) gone(dir string) error {
-	for p, l := range t.base.below(dir) {
+	own := func(p string, _ bool) bool { return t.staged[p] } // with all below it, it is looked at on its own
+	for p, l := range t.base.below(dir, own) {
 		if l.Err != nil {
 			return l.Err
-		}
-		if t.staged[p] {
-			continue // it and, if need be, what is below it are looked at on their own
 		}
 		if l.Kind == Other {
 			return &RefusedError{Path: p, Why: "a special file is in a directory that is to be deleted"}
