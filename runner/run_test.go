@@ -220,6 +220,7 @@ func TestFailureLeavesNothing(t *testing.T) {
 	require.Equal(t, "mine\n", b.read("keep"))
 
 	good := planOf(bad.Steps[0], step("good", "cat ok > good", list{"ok"}, list{"good"}, 0))
+	good.Candidate = 1 // as a planner counts
 	out = b.run(bad, good)
 	require.Equal(t, runner.Done, out.Status, out.Reason)
 	require.Equal(t, []string{"bad"}, out.FailedWays)
