@@ -603,12 +603,12 @@ func (b *build) evaluateNeeds(u *unit, x, whole hcl.Expression, in env) {
 func (b *build) needed(u *unit, r reference) bool {
 	with := make([]*lang.Attr, 0, len(r.with))
 	for name, v := range r.with { // order: put in order below
-		with = append(with, &lang.Attr{Name: name, NameRange: r.at, Expr: hcl.StaticExpr(v, hclRange(r.at))})
+		with = append(with, &lang.Attr{Name: name, NameRange: r.at, Expr: &hclsyntax.LiteralValueExpr{Val: v, SrcRange: hclRange(r.at)}})
 	}
 	slices.SortFunc(with, func(a, b *lang.Attr) int { return slices.Compare([]string{a.Name}, []string{b.Name}) })
 	ref := &lang.TaskRef{Name: r.task.Name, Range: r.at}
 	if r.member != nil && r.task.ForEach != nil {
-		ref.Key = hcl.StaticExpr(cty.StringVal(r.member.key), hclRange(r.at))
+		ref.Key = &hclsyntax.LiteralValueExpr{Val: cty.StringVal(r.member.key), SrcRange: hclRange(r.at)}
 	}
 	target, args, ok := b.call(ref, with, &frame{env: u.frame.env, unit: u}, r.at)
 	if ok {

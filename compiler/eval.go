@@ -145,6 +145,10 @@ func (e *evaluator) refer(x hcl.Expression) *refs {
 		return r
 	}
 	r := &refs{}
+	if t, ok := x.(*hclsyntax.TemplateExpr); ok && t.IsStringLiteral() {
+		e.refs[x] = r
+		return r
+	}
 	for _, t := range x.Variables() {
 		name := t.RootName()
 		if len(t) > 1 {
@@ -217,8 +221,11 @@ func (e *evaluator) value(x hcl.Expression, in env) (v cty.Value, ok bool) {
 		}
 	}()
 	r := e.refer(x)
-	ctx := e.root.NewChild()
-	ctx.Variables = in
+	ctx := e.root
+	if len(r.names) > 0 {
+		ctx = e.root.NewChild()
+		ctx.Variables = in
+	}
 	var locals map[string]cty.Value
 	for _, n := range r.names {
 		if name, isLocal := strings.CutPrefix(n, "local."); isLocal {
@@ -266,6 +273,9 @@ func (e *evaluator) as(x hcl.Expression, in env, ty cty.Type) (cty.Value, bool) 
 }
 
 func (e *evaluator) convert(v cty.Value, ty cty.Type, x hcl.Expression) (cty.Value, bool) {
+	if v.Type() == ty && ty.IsPrimitiveType() && !v.IsMarked() {
+		return v, true
+	}
 	v, _ = v.UnmarkDeep()
 	out, err := convert.Convert(v, ty)
 	if err != nil {
@@ -298,7 +308,6 @@ func (e *evaluator) list(x hcl.Expression, in env) (list []string, known bool) {
 	if !ok || !v.IsWhollyKnown() {
 		return nil, false
 	}
-	v, _ = v.UnmarkDeep()
 	list, err := stringsOf(v)
 	if err != nil {
 		e.bad[x] = true

@@ -59,11 +59,11 @@ func (x *index) meeting(pattern string, yield func(p produced, sure bool)) {
 					yield(p, true)
 				}
 			case literal(p.pattern):
-				if matches(pattern, p.base) || strings.HasSuffix(p.pattern, "/") && meet(pattern, p.base+"/**") {
+				if matches(pattern, p.base) || strings.HasSuffix(p.pattern, "/") && meet(pattern, p.pattern) {
 					yield(p, true)
 				}
 			case lit:
-				if matches(p.pattern, b) || strings.HasSuffix(pattern, "/") && meet(p.pattern, b+"/**") {
+				if matches(p.pattern, b) || strings.HasSuffix(pattern, "/") && meet(p.pattern, pattern) {
 					yield(p, true)
 				}
 			case meet(pattern, p.pattern):
@@ -104,22 +104,27 @@ func covers(dir, p string) bool {
 }
 
 func matches(pattern, p string) bool {
-	if strings.HasSuffix(pattern, "/") {
-		return doublestar.MatchUnvalidated(pattern+"**", p) || doublestar.MatchUnvalidated(pattern[:len(pattern)-1], p)
-	}
-	return doublestar.MatchUnvalidated(pattern, p)
+	return doublestar.MatchUnvalidated(deep(pattern), p)
 }
 
 // meet reports whether a path may match both patterns. It never says no wrongly.
 func meet(a, b string) bool {
-	for _, x := range braces(a) {
-		for _, y := range braces(b) {
-			if meetPaths(strings.Split(strings.TrimSuffix(x, "/"), "/"), strings.Split(strings.TrimSuffix(y, "/"), "/")) {
+	for _, x := range braces(deep(a)) {
+		for _, y := range braces(deep(b)) {
+			if meetPaths(strings.Split(x, "/"), strings.Split(y, "/")) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// deep is p with what lies in it, if it is a directory as a whole.
+func deep(p string) string {
+	if strings.HasSuffix(p, "/") {
+		return p + "**"
+	}
+	return p
 }
 
 // maxAlternatives is how many alternatives of {a,b} are looked at; with more a pattern may meet any other.

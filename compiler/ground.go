@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -108,7 +109,7 @@ func (b *build) inputs(g *ground, x hcl.Expression, in env) bool {
 	if !ok {
 		return false
 	}
-	if u, _ := v.UnmarkDeep(); !u.IsWhollyKnown() {
+	if !v.IsWhollyKnown() {
 		return false
 	}
 	refs, err := references(v, x)
@@ -202,7 +203,7 @@ func (b *build) check(name string, x hcl.Expression, in env) plan.Check {
 			e := u.newEvaluator(lang.World{FS: v.FS, Digest: v.Digest, LookPath: v.LookPath, Env: v.Env}, false)
 			ok, good := e.flag(x, in)
 			if !good {
-				return false, "", e.diags.Err()
+				return false, "", e.failure()
 			}
 			if !ok {
 				values = e.because(x, in)
@@ -210,6 +211,16 @@ func (b *build) check(name string, x hcl.Expression, in env) plan.Check {
 			return ok, values, nil
 		},
 	}
+}
+
+// failure is what went wrong first, with its detail: there is no place to show sources.
+func (e *evaluator) failure() error {
+	err := e.diags.Err()
+	if err == nil {
+		return errors.New("the condition has no value")
+	}
+	detail, _, _ := strings.Cut(e.diags.Sorted()[0].Detail, "\n")
+	return fmt.Errorf("%w: %s", err, strings.TrimSuffix(detail, "."))
 }
 
 // source is x as it is written, on one line.

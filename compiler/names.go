@@ -52,6 +52,9 @@ func (n *names) check(x hcl.Expression, s scope) {
 	if x == nil {
 		return
 	}
+	if r := n.refer(x); len(r.names) == 0 && len(r.calls) == 0 {
+		return
+	}
 	before := len(n.diags)
 	for _, t := range x.Variables() {
 		n.traversal(t, s)

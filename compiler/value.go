@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -58,11 +57,13 @@ func plain(v cty.Value) (any, error) {
 }
 
 func number(f *big.Float) any {
-	if i, acc := f.Int64(); acc == big.Exact {
-		return i
-	}
-	if u, acc := f.Uint64(); acc == big.Exact {
-		return u
+	if f.IsInt() { // Uint64 calls 3.5 exact
+		if i, acc := f.Int64(); acc == big.Exact {
+			return i
+		}
+		if u, acc := f.Uint64(); acc == big.Exact {
+			return u
+		}
 	}
 	x, _ := f.Float64()
 	return x
@@ -212,19 +213,26 @@ func call(name string, params []param, args []cty.Value) string {
 
 // strings is v, a known collection of strings or of what converts to them.
 func stringsOf(v cty.Value) ([]string, error) {
+	v, _ = v.Unmark()
 	if v.IsNull() || !v.CanIterateElements() || v.Type().IsObjectType() || v.Type().IsMapType() {
 		return nil, errors.New("a list of strings is needed")
 	}
-	out := []string{}
+	out := make([]string, 0, v.LengthInt())
 	for it := v.ElementIterator(); it.Next(); {
 		_, e := it.Element()
+		e, _ = e.Unmark()
+		if e.Type() == cty.String && !e.IsNull() {
+			out = append(out, e.AsString())
+			continue
+		}
+		e, _ = e.UnmarkDeep()
 		s, err := convert.Convert(e, cty.String)
 		if err != nil || s.IsNull() {
 			return nil, fmt.Errorf("a list of strings is needed, not with %s in it", text(e))
 		}
 		out = append(out, s.AsString())
 	}
-	return slices.Clip(out), nil
+	return out, nil
 }
 
 func stringList(list []string) cty.Value {
