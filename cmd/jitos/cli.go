@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -38,7 +39,7 @@ func commands() []entry {
 		{"version", "look", &versionCmd{}, "Show the version."},
 		{"apply", "do", &applyCmd{}, "Run what is needed and let the result into the workspace, whole or not at all."},
 		{"undo", "do", &undoCmd{}, "Put files back as they were before a run."},
-		{"clean", "do", &cleanCmd{}, "Remove outputs. Undo brings them back."},
+		{"clean", "do", &cleanCmd{}, "Remove the outputs of a target. Undo brings them back."},
 		{"try", "do", &tryCmd{}, "Run any command aside, show what it changed, and ask whether to keep it."},
 		{"sws", "do", &swsCmd{}, "Shadow working sets: results that are held and not in the workspace."},
 		{"init", "write", &initCmd{}, "Look at what is here and write a small workflow that runs."},
@@ -111,6 +112,7 @@ func run(args []string, stdin, stdout, stderr *os.File) int {
 	}
 	s := newSession(&flags, stdin, stdout, stderr)
 	if err != nil {
+		flags.JSON = slices.Contains(args, "--json") // kong sets no flags of what it could not parse
 		return s.fail(&usageError{err: err, help: helpCommand(err)})
 	}
 	s.bare = len(args) == 0

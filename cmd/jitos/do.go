@@ -47,7 +47,7 @@ func (c *applyCmd) run(ctx context.Context, s *session) error {
 	request := c.request()
 	request.Hold, request.KeepGoing = c.Hold || c.Preview, c.KeepGoing
 	if o, ok := app.NothingToDo(s.options(c.runFlags), request); ok {
-		return s.end(ctx, o, c.typed("apply"), "")
+		return s.end(ctx, o, screen.Asked{Command: c.typed("apply"), Hold: request.Hold})
 	}
 	w, err := s.open(c.runFlags)
 	if err != nil {
@@ -63,11 +63,11 @@ func (c *applyCmd) run(ctx context.Context, s *session) error {
 		if err != nil {
 			return err
 		}
-		if err := writeDiffs(s.out, s.style, files); err != nil {
+		if err := screen.Diffs(s.out, s.style, files); err != nil {
 			return err
 		}
 	}
-	return s.end(ctx, o, c.typed("apply"), "")
+	return s.end(ctx, o, screen.Asked{Command: c.typed("apply"), Hold: request.Hold})
 }
 
 // show shows a run while it goes on.
@@ -80,14 +80,14 @@ func (s *session) show(work func(shown) (*runner.Outcome, error)) (*runner.Outco
 	return o, err
 }
 
-// end tells how a run ended. collapsed, if not empty, is said of a run that is done.
-func (s *session) end(ctx context.Context, o *runner.Outcome, typed, collapsed string) error {
+// end tells how a run ended.
+func (s *session) end(ctx context.Context, o *runner.Outcome, asked screen.Asked) error {
 	code := outcomeCode(ctx, o)
 	var err error
 	if s.flags.JSON {
 		err = outcomeJSON(s, o, code)
 	} else {
-		_, err = s.out.WriteString(screen.Summary(s.style, o, typed, collapsed))
+		_, err = s.out.WriteString(screen.Summary(s.style, o, asked))
 	}
 	if err == nil && code != exitDone {
 		err = &toldError{code}
@@ -102,14 +102,14 @@ func outcomeJSON(s *session, o *runner.Outcome, code int) error {
 		conflicts = append(conflicts, c.Path)
 	}
 	return screen.JSON(s.out, struct {
-		Kind                           string
-		Status                         runner.Status
-		Exit, Run, SWS                 int
-		Target, Reason, Failed         string
-		Steps, Ran, Cached, UpToDate   int
-		Changed                        []runner.Change
-		Conflicts, Warnings, FailedWay []string
-		Wall                           int64
+		Kind                            string
+		Status                          runner.Status
+		Exit, Run, SWS                  int
+		Target, Reason, Failed          string
+		Steps, Ran, Cached, UpToDate    int
+		Changed                         []runner.Change
+		Conflicts, Warnings, FailedWays []string
+		Wall                            int64
 	}{
 		"OUTCOME", o.Status, code, o.Run, o.SWS, o.Target, o.Reason, o.Failed, o.Steps, o.Ran, o.Cached, o.UpToDate,
 		o.Changed, conflicts, o.Warnings, o.FailedWays, int64(o.Wall),
@@ -122,7 +122,7 @@ type undoCmd struct {
 }
 
 func (c *undoCmd) run(ctx context.Context, s *session) error {
-	w, err := s.open(c.runFlags)
+	w, err := s.openAny(c.runFlags)
 	if err != nil {
 		return err
 	}
@@ -139,12 +139,12 @@ func (c *undoCmd) run(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	return s.end(ctx, o, "jitos undo", fmt.Sprintf("Put back %s as before run %d (run %d). Undo again to redo.",
-		screen.Count(screen.Files(o.Changed), "file"), of, o.Run))
+	return s.end(ctx, o, screen.Asked{Command: "jitos undo", Done: fmt.Sprintf("Put back %s as before run %d (run %d). Undo again to redo.",
+		screen.Count(screen.Files(o.Changed), "file"), of, o.Run)})
 }
 
 type cleanCmd struct {
-	Targets  []string `arg:"" optional:"" name:"target" help:"Tasks whose outputs go (default: all outputs)."`
+	target   `embed:""`
 	runFlags `embed:""`
 }
 
@@ -154,15 +154,17 @@ func (c *cleanCmd) run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer w.Close()
-	o, err := s.show(func(v shown) (*runner.Outcome, error) { return w.Clean(ctx, c.Targets, v.sink) })
+	o, err := s.show(func(v shown) (*runner.Outcome, error) {
+		return w.Clean(ctx, append([]string{c.request().Target}, c.request().Args...), v.sink)
+	})
 	if err != nil {
 		return err
 	}
 	if o.Status == runner.Nothing && !s.flags.JSON {
 		return s.say("Nothing to clean: no output is there.")
 	}
-	return s.end(ctx, o, "jitos clean", fmt.Sprintf("Removed %s (run %d).  %s",
-		screen.Count(screen.Files(o.Changed), "file"), o.Run, s.hints("jitos undo")))
+	return s.end(ctx, o, screen.Asked{Command: c.typed("clean"), Done: fmt.Sprintf("Removed %s (run %d).  %s",
+		screen.Count(screen.Files(o.Changed), "file"), o.Run, s.hints("jitos undo"))})
 }
 
 type tryCmd struct {
@@ -195,7 +197,7 @@ func (c *tryCmd) run(ctx context.Context, s *session) error {
 		return err
 	}
 	if out.Status != runner.Held {
-		return s.end(ctx, out, "", "")
+		return s.end(ctx, out, screen.Asked{})
 	}
 	files, err := heldFiles(ctx, w, out.SWS)
 	if err != nil {
@@ -229,7 +231,7 @@ func (c *tryCmd) decide(ctx context.Context, s *session, w *app.Workspace, out *
 			if err != nil {
 				return err
 			}
-			return s.end(ctx, o, fmt.Sprintf("jitos sws collapse %d", out.SWS), "")
+			return s.end(ctx, o, screen.Asked{Command: fmt.Sprintf("jitos sws collapse %d", out.SWS)})
 		case "n":
 			if err := w.SetDiscard(ctx, out.SWS); err != nil {
 				return err

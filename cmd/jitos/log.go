@@ -16,7 +16,7 @@ import (
 type logCmd struct{}
 
 func (c *logCmd) run(ctx context.Context, s *session) error {
-	w, err := s.open(runFlags{})
+	w, err := s.openAny(runFlags{})
 	if err != nil {
 		return err
 	}
@@ -105,6 +105,9 @@ func runWords(s screen.Style, r app.Run) (mark, short, more string) {
 	case "conflict":
 		return s.Failed(), "conflict", held
 	case "failed":
+		if strings.HasPrefix(r.Failed, "success ") {
+			return s.Failed(), screen.Clean(r.Failed), ""
+		}
 		if r.Failed != "" {
 			return s.Failed(), screen.Clean(r.Failed), screen.Clean(r.Reason)
 		}
@@ -117,7 +120,7 @@ type showCmd struct {
 }
 
 func (c *showCmd) run(ctx context.Context, s *session) error {
-	w, err := s.open(runFlags{})
+	w, err := s.openAny(runFlags{})
 	if err != nil {
 		return err
 	}

@@ -132,7 +132,7 @@ type whyCmd struct {
 }
 
 func (c *whyCmd) run(ctx context.Context, s *session) error {
-	w, err := s.open(runFlags{})
+	w, err := s.openAny(runFlags{})
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ type outputCmd struct {
 }
 
 func (c *outputCmd) run(ctx context.Context, s *session) error {
-	w, err := s.open(runFlags{})
+	w, err := s.openAny(runFlags{})
 	if err != nil {
 		return err
 	}

@@ -52,13 +52,13 @@ func TestForecastShowsWaysAndReasons(t *testing.T) {
 		{Result: runner.Result{Step: "podman_build", Outcome: runner.Ran, Wall: 3e9}},
 		{Result: runner.Result{Step: "smoke", Outcome: runner.Ran, Wall: 1e9}},
 	}}}, 2)
-	require.NoError(t, writeForecast(&out, screen.Style{Unicode: true}, f, e))
+	require.NoError(t, writeForecast(&out, screen.Style{Unicode: true}, f, e, false))
 	require.Equal(t, `release
   generate          up to date
   image by podman
     podman_build    runs         never ran
   success "works"   runs         needs podman_build
-2 steps to run, 1 up to date or cached. About 4 s (critical path podman_build → smoke).
+2 steps to run, 1 up to date. About 4 s (critical path podman_build → smoke).
 May change  bin/server
 `, out.String())
 }

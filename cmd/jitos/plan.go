@@ -39,29 +39,36 @@ func (c *planCmd) run(ctx context.Context, s *session) error {
 	if s.flags.JSON {
 		return forecastJSON(s, f, e)
 	}
-	return s.page(func(out io.Writer) error { return writeForecast(out, s.style, f, e) })
+	return s.page(func(out io.Writer) error { return writeForecast(out, s.style, f, e, c.request().Target == "") })
 }
 
 // manySteps is from where on steps that do not run are only counted.
 const manySteps = 50
 
 // writeForecast shows the steps below the ways that lead to them, with the reason each runs or not.
-func writeForecast(out io.Writer, s screen.Style, f *runner.Forecast, e estimated) error {
+func writeForecast(out io.Writer, s screen.Style, f *runner.Forecast, e estimated, isDefault bool) error {
 	var b strings.Builder
 	p := f.Plan
-	fmt.Fprintln(&b, screen.Clean(p.Target))
+	b.WriteString(screen.Clean(p.Target))
+	if isDefault && p.Target != "default" {
+		b.WriteString("  (default)")
+	}
+	b.WriteString("\n")
 	type line struct {
 		head string
 		row  row
 	}
 	var lines []line
 	var at []string
-	runs, hidden := 0, 0
+	runs, cached, hidden := 0, 0, 0
 	for i, step := range p.Steps {
 		forecast := f.Steps[i]
 		if forecast.Runs {
 			runs++
-		} else if len(p.Steps) > manySteps {
+		} else if forecast.Outcome == runner.Cached {
+			cached++
+		}
+		if !forecast.Runs && len(p.Steps) > manySteps {
 			hidden++
 			continue
 		}
@@ -107,7 +114,11 @@ func writeForecast(out io.Writer, s screen.Style, f *runner.Forecast, e estimate
 	if hidden > 0 {
 		fmt.Fprintf(&b, "  %s that need not run\n", screen.Count(hidden, "step"))
 	}
-	fmt.Fprintf(&b, "%s to run, %d up to date or cached.", screen.Count(runs, "step"), len(p.Steps)-runs)
+	fmt.Fprintf(&b, "%s to run, %d up to date", screen.Count(runs, "step"), len(p.Steps)-runs-cached)
+	if cached > 0 {
+		fmt.Fprintf(&b, ", %d cached", cached)
+	}
+	b.WriteString(".")
 	if e.total > 0 {
 		fmt.Fprintf(&b, " About %s", screen.About(e.total))
 		if len(e.critical) > 1 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +30,9 @@ type set struct {
 	ID int `arg:"" help:"The number of the set."`
 }
 
-type swsListCmd struct{}
+type swsListCmd struct {
+	All bool `short:"a" help:"List those that were collapsed or discarded too."`
+}
 
 func (c *swsListCmd) run(ctx context.Context, s *session) error {
 	w, err := s.openAny(runFlags{})
@@ -40,6 +43,9 @@ func (c *swsListCmd) run(ctx context.Context, s *session) error {
 	sets, err := w.Sets(ctx)
 	if err != nil {
 		return err
+	}
+	if !c.All {
+		sets = slices.DeleteFunc(sets, func(s app.Set) bool { return s.State != "ACTIVE" && s.State != "HELD" })
 	}
 	if s.flags.JSON {
 		return each(s, sets)
@@ -58,8 +64,12 @@ func (c *swsListCmd) run(ctx context.Context, s *session) error {
 }
 
 func setRow(set app.Set) row {
-	return row{strconv.Itoa(set.ID), set.State, screen.When(set.At, time.Now()), "run " + strconv.Itoa(set.Run),
-		screen.Clean(set.Target), screen.Count(set.Changes, "file"), screen.Clean(set.Reason)}
+	changes := ""
+	if set.Changes > 0 {
+		changes = screen.Count(set.Changes, "file")
+	}
+	return row{strconv.Itoa(set.ID), strings.ToLower(set.State), screen.When(set.At, time.Now()), "run " + strconv.Itoa(set.Run),
+		screen.Clean(set.Target), changes, screen.Clean(set.Reason)}
 }
 
 type swsShowCmd struct {
@@ -91,7 +101,7 @@ func (c *swsShowCmd) run(ctx context.Context, s *session) error {
 			break
 		}
 		var b strings.Builder
-		writeRows(&b, []row{setRow(set)}, make([]int, 8))
+		writeRows(&b, []row{setRow(set)}, columnWidths([]row{setRow(set)}))
 		if _, err := s.out.WriteString(strings.TrimPrefix(b.String(), "  ")); err != nil {
 			return err
 		}
@@ -127,16 +137,7 @@ func (c *swsDiffCmd) run(ctx context.Context, s *session) error {
 }
 
 func (s *session) pageDiffs(files []screen.File) error {
-	return s.page(func(out io.Writer) error { return writeDiffs(out, s.style, files) })
-}
-
-func writeDiffs(out io.Writer, style screen.Style, files []screen.File) error {
-	for _, f := range files {
-		if err := screen.Diff(out, style, f); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.page(func(out io.Writer) error { return screen.Diffs(out, s.style, files) })
 }
 
 // heldFiles are the files of a set with both their sides.
@@ -179,7 +180,7 @@ func (c *swsCollapseCmd) run(ctx context.Context, s *session) error {
 		done = fmt.Sprintf("It would be let in: %s.  %s", screen.Count(screen.Files(o.Changed), "file"),
 			s.hints(fmt.Sprintf("jitos sws collapse %d", c.ID)))
 	}
-	return s.end(ctx, o, fmt.Sprintf("jitos sws collapse %d", c.ID), done)
+	return s.end(ctx, o, screen.Asked{Command: fmt.Sprintf("jitos sws collapse %d", c.ID), Done: done})
 }
 
 type swsDiscardCmd struct {

@@ -51,6 +51,22 @@ func Diff(w io.Writer, s Style, f File) error {
 	return err
 }
 
+// Diffs writes what changed in each of the files. A directory is told only where nothing in it tells of it.
+func Diffs(w io.Writer, s Style, files []File) error {
+	files = slices.Clone(files)
+	slices.SortFunc(files, func(a, b File) int { return strings.Compare(inTree(a.Path), inTree(b.Path)) })
+	for i, f := range files {
+		dir := f.Before.Type == "dir" || f.After.Type == "dir"
+		if dir && i+1 < len(files) && strings.HasPrefix(files[i+1].Path, f.Path+"/") {
+			continue
+		}
+		if err := Diff(w, s, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func side(e runner.Entry) string {
 	switch e.Type {
 	case "":
@@ -149,6 +165,9 @@ func kind(t string) string {
 	return ""
 }
 
+// fold is how many files a directory that came or went as a whole may have before it is one line.
+const fold = 3
+
 // Changes lists what changed, one line for each path: + new, ~ changed, - deleted, and how much. A directory that is
 // new, or gone, as a whole is one line.
 func Changes(w io.Writer, s Style, list []File) error { return changes(w, s, list, File.amount) }
@@ -169,7 +188,9 @@ func changes(w io.Writer, s Style, list []File, amount func(File) (string, error
 		if f.Before.Type == "dir" && f.After.Type == "" || f.Before.Type == "" && f.After.Type == "dir" {
 			n = below(list[i:], f.Path)
 		}
-		switch {
+		switch all := regular(list[i : i+n]); {
+		case n > 1 && all > 0 && all <= fold: // its files stand for it
+			n = 1
 		case n > 1:
 			rows = append(rows, row{mark(s, f), f.Path + "/**", tree(list[i : i+n])})
 		case f.After.Type == "dir" || f.Before.Type == "dir":
@@ -209,15 +230,23 @@ func below(list []File, dir string) int {
 	return n
 }
 
-func tree(list []File) string {
-	n, size := 0, int64(0)
+// regular counts what is no directory.
+func regular(list []File) int {
+	n := 0
 	for _, f := range list {
 		if f.Before.Type != "dir" && f.After.Type != "dir" {
 			n++
-			size += max(f.Before.Size, f.After.Size)
 		}
 	}
-	return Count(n, "file") + ", " + Size(size)
+	return n
+}
+
+func tree(list []File) string {
+	size := int64(0)
+	for _, f := range list {
+		size += max(f.Before.Size, f.After.Size)
+	}
+	return Count(regular(list), "file") + ", " + Size(size)
 }
 
 func mark(s Style, f File) string {

@@ -139,7 +139,7 @@ func TestSummaryEndsWithWhatToDo(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, tt.want, screen.Summary(screen.Style{Unicode: true}, &tt.outcome, "jitos apply x", ""))
+			require.Equal(t, tt.want, screen.Summary(screen.Style{Unicode: true}, &tt.outcome, screen.Asked{Command: "jitos apply x"}))
 		})
 	}
 }
@@ -193,13 +193,18 @@ func TestChangesFoldNewDirectories(t *testing.T) {
 		added("node_modules/left-pad/a", "12345"),
 		{Path: "node_modules/left-pad/lib", After: runner.Entry{Type: "dir"}},
 		added("node_modules/left-pad/lib/b", "123"),
+		added("node_modules/left-pad/lib/c", ""),
+		added("node_modules/left-pad/lib/d", ""),
+		{Path: "out", After: runner.Entry{Type: "dir"}},
+		added("out/page", "\x00"),
 		changed("package.json", "a\nb\nc\n", "a\nB\nc\n"),
 		{Path: "gone", Before: entry("xyz", 0o644)},
 	}))
 	require.Equal(t, ""+
 		"- gone                       3 B\n"+
-		"+ node_modules/left-pad/**   2 files, 8 B\n"+
+		"+ node_modules/left-pad/**   4 files, 8 B\n"+
 		"+ node_modules/left-pad-2    1 B\n"+
+		"+ out/page                   1 B\n"+
 		"~ package.json               1 line\n", out.String())
 }
 

@@ -9,9 +9,15 @@ import (
 	"github.com/flyingrobots/jitos/sws"
 )
 
-// Summary tells how a run ended and what can be typed next. command is what was asked for ("jitos apply release"; empty: it
-// cannot be held), and collapsed, if it is not empty, is said instead of how many files were collapsed. Each line ends with a newline.
-func Summary(s Style, o *runner.Outcome, command, collapsed string) string {
+// Asked is what a run was asked for, as far as its summary needs it.
+type Asked struct {
+	Command string // as a person would type it again: "jitos apply release"; "" if that makes no sense
+	Hold    bool   // keep the result aside, whatever the outcome
+	Done    string // what is said of a run that is done, instead of how many files were collapsed
+}
+
+// Summary tells how a run ended and what can be typed next. Each of its lines ends with a newline.
+func Summary(s Style, o *runner.Outcome, asked Asked) string {
 	var b strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	next := func(commands ...string) string { return "  " + s.Dim(strings.Join(commands, " "+s.Dot()+" ")) }
@@ -22,8 +28,8 @@ func Summary(s Style, o *runner.Outcome, command, collapsed string) string {
 		say("Nothing to do: %s up to date (%s).", Count(o.Steps, "step"), millis(o.Wall))
 	case runner.Done:
 		switch {
-		case collapsed != "":
-			say("%s", collapsed)
+		case asked.Done != "":
+			say("%s", asked.Done)
 		case files(o.Changed) == 0:
 			say("No file changed (run %d, sws %d%s).%s", o.Run, o.SWS, counts(o), next(show))
 		default:
@@ -38,14 +44,14 @@ func Summary(s Style, o *runner.Outcome, command, collapsed string) string {
 		}
 	case runner.Held:
 		set := func(verb string) string { return fmt.Sprintf("jitos sws %s %d", verb, o.SWS) }
-		if o.Reason != "" {
+		if o.Reason != "" && !asked.Hold {
 			say("%s", Clean(o.Reason))
 		}
 		say("Held as sws %d, the workspace is as it was: %s (run %d%s).", o.SWS,
 			Count(files(o.Changed), "file")+" would change", o.Run, counts(o))
 		say("%s", next(set("diff"), set("collapse"), set("discard")))
 	case runner.Conflicted:
-		conflict(&b, s, o, command)
+		conflict(&b, s, o, asked.Command)
 	case runner.Refused:
 		say("%s %s", s.Red("Refused:"), Clean(o.Reason))
 		say("Nothing was changed (run %d).%s", o.Run, next(show))
@@ -60,12 +66,17 @@ func Summary(s Style, o *runner.Outcome, command, collapsed string) string {
 		if step {
 			commands = []string{"jitos output " + Quote(o.Failed), show}
 		}
-		say("Nothing was changed (run %d, sws %d discarded).%s", o.Run, o.SWS, next(commands...))
+		if asked.Hold {
+			say("The workspace is as it was (run %d); what there is is held as sws %d.%s", o.Run, o.SWS,
+				next(append(commands, fmt.Sprintf("jitos sws diff %d", o.SWS))...))
+		} else {
+			say("Nothing was changed (run %d, sws %d discarded).%s", o.Run, o.SWS, next(commands...))
+		}
 		if n := o.Steps - o.Ran - o.Cached - o.UpToDate - 1; step && n > 0 {
 			say("%s did not run.", Count(n, "step"))
 		}
-		if command != "" {
-			say("Keep it to look inside: %s --hold", command)
+		if asked.Command != "" && !asked.Hold {
+			say("Keep it to look inside: %s --hold", asked.Command)
 		}
 	}
 	return b.String()

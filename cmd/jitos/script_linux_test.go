@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"github.com/flyingrobots/jitos/sws/sandbox"
 )
@@ -28,7 +33,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "timeless": timeless},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "timeless": timeless, "terminal": terminal},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("LANG", "C.UTF-8")
 			e.Setenv("TZ", "UTC")
@@ -61,8 +66,8 @@ func timeless(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range []string{"stdout", "stderr"} {
 		text := []byte(ts.ReadFile(name))
 		for _, r := range []struct{ what, with string }{
-			{`\b\d+\.\ds\b`, "N.Ns"},
-			{` +N\.Ns`, "   N.Ns"},
+			{` \d\d\.\ds\b`, "  N.Ns"},
+			{`\b\d\.\ds\b`, "N.Ns"},
 			{`\b\d+ ms\b`, "N ms"},
 			{`\b\d+ s\b`, "N s"},
 			{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`, "DATE"},
@@ -72,5 +77,42 @@ func timeless(ts *testscript.TestScript, _ bool, args []string) {
 			text = regexp.MustCompile(r.what).ReplaceAll(text, []byte(r.with))
 		}
 		ts.Check(os.WriteFile(ts.MkAbs(name+".txt"), text, 0o644))
+	}
+}
+
+// terminal runs a command on a pseudo-terminal of 80 columns, types the contents of a file, and leaves what the
+// terminal was sent in terminal.txt: terminal keys jitos try -- true.
+func terminal(ts *testscript.TestScript, neg bool, args []string) {
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	ts.Check(err)
+	defer master.Close()
+	ts.Check(unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	ts.Check(err)
+	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	ts.Check(err)
+	ts.Check(unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}))
+
+	cmd := exec.Command(args[1], args[2:]...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	cmd.Env = os.Environ()
+	for _, name := range []string{"HOME", "PATH", "LANG", "TERM", "NO_COLOR", "CI", "TZ", "XDG_CACHE_HOME"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	ts.Check(cmd.Start())
+	tty.Close()
+	_, err = io.WriteString(master, ts.ReadFile(args[0]))
+	ts.Check(err)
+	var sent bytes.Buffer
+	if _, err := io.Copy(&sent, master); !errors.Is(err, syscall.EIO) { // EIO: nobody has the terminal any more
+		ts.Check(err)
+	}
+	err = cmd.Wait()
+	ts.Logf("%s", sent.String())
+	ts.Check(os.WriteFile(ts.MkAbs("terminal.txt"), bytes.ReplaceAll(sent.Bytes(), []byte("\r\n"), []byte("\n")), 0o644))
+	if (err != nil) != neg {
+		ts.Fatalf("it ends with %v", err)
 	}
 }
