@@ -16,8 +16,9 @@ import (
 // planner turns a candidate into a plan: it fills in the commands, and what files add to the order.
 type planner struct {
 	*assembly
-	goal *goal
-	c    *htn.Candidate
+	program *Program
+	goal    *goal
+	c       *htn.Candidate
 
 	out   *plan.Plan
 	nodes []int   // in the plan's tree, by node of the candidate
@@ -109,6 +110,11 @@ func (p *planner) tree() error {
 				var err error
 				if out.Key, err = keyOf(n); err != nil {
 					return err
+				}
+			}
+			for _, o := range n.Against {
+				if o.Method != "" && o.Method != n.Method {
+					out.Passed = append(out.Passed, plan.Passed{Method: o.Method, Reason: p.program.objection(o), Range: o.Range})
 				}
 			}
 			p.nodes[v.node] = len(p.out.Tree)

@@ -90,7 +90,7 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 	}
 	var out *plan.Plan
 	var made error
-	if err := n.try(func() { out, made = (&planner{assembly: a, goal: g, c: c}).plan() }); err != nil || made != nil {
+	if err := n.try(func() { out, made = (&planner{assembly: a, program: p, goal: g, c: c}).plan() }); err != nil || made != nil {
 		return nil, errors.Join(err, made)
 	}
 	m := n.u.module
@@ -458,6 +458,17 @@ type whyNot struct {
 // maxReasons is how many lines of "why not" are shown.
 const maxReasons = 40
 
+// objection words what stands against a method.
+func (p *Program) objection(o htn.Objection) string {
+	switch {
+	case o.Below != nil:
+		return "needs " + p.shown(o.Below.Task, o.Below.Args)
+	case o.Reason != "":
+		return o.Reason
+	}
+	return p.condition(o.Cond)
+}
+
 func (w *whyNot) refusal(r *htn.Refusal, depth int) {
 	if w.told[r] {
 		return
@@ -473,14 +484,7 @@ func (w *whyNot) refusal(r *htn.Refusal, depth int) {
 		if o.Method != "" {
 			who, rng = "method "+o.Method+" of "+name, o.Range
 		}
-		why := w.p.condition(o.Cond)
-		switch {
-		case o.Below != nil:
-			why = "needs " + w.p.shown(o.Below.Task, o.Below.Args)
-		case o.Reason != "":
-			why = o.Reason
-		}
-		w.d.Related = append(w.d.Related, diag.Related{Range: rng, Label: strings.Repeat("  ", depth-1) + who + ": " + why})
+		w.d.Related = append(w.d.Related, diag.Related{Range: rng, Label: strings.Repeat("  ", depth-1) + who + ": " + w.p.objection(o)})
 		if o.Below != nil {
 			w.refusal(o.Below, depth+1)
 		}

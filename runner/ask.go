@@ -3,6 +3,7 @@ package runner
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -15,20 +16,76 @@ import (
 type Input struct {
 	Path string
 	Late bool
+	// Files is how many files a wildcard stood for; 0 of a path.
+	Files int
+	// From are the steps that made it, with the run in which each did so last; none: no step did.
+	From []Assertion
 }
 
-// InputsOf lists what a step read the last time that it ended well, by path.
-func InputsOf(g warp.Graph, step string) ([]Input, error) {
+// InputsOf lists what a step read the last time that it ended well, by path. list reads the listing of a wildcard from
+// the store by its digest.
+func InputsOf(g warp.Graph, step string, list func([]byte) ([]byte, error)) ([]Input, error) {
 	s, err := lastOf(g, step)
 	if err != nil || s == nil {
 		return nil, err
 	}
 	var out []Input
 	for e, a := range reads(g, s.node) {
-		out = append(out, Input{Path: a.Path, Late: e.Late})
+		in := Input{Path: a.Path, Late: e.Late}
+		if a.Type != "glob" {
+			in.From = makers(g, a.Path, a.Digest, step)
+			out = append(out, in)
+			continue
+		}
+		b, err := list(a.Digest)
+		if err != nil { // the store may have let it go
+			out = append(out, in)
+			continue
+		}
+		v, err := cbor.Decode(b)
+		if err != nil {
+			return nil, err
+		}
+		members, _ := v.([]any)
+		in.Files = len(members)
+		for _, m := range members {
+			if row, ok := m.([]any); ok && len(row) == 4 {
+				p, _ := row[0].(string)
+				d, _ := row[3].([]byte)
+				for _, by := range makers(g, p, d, step) {
+					if !slices.Contains(in.From, by) {
+						in.From = append(in.From, by)
+					}
+				}
+			}
+		}
+		out = append(out, in)
 	}
 	slices.SortFunc(out, func(a, b Input) int { return strings.Compare(a.Path, b.Path) })
 	return out, nil
+}
+
+// makers finds who made a content of a path: for each step but the given one, the last run.
+func makers(g warp.Graph, path string, digest []byte, but string) []Assertion {
+	last := map[string]int{}
+	for id, n := range g.Find("artifact", path) {
+		var a artifactNode
+		if cbor.Unmarshal(n.Data, &a) != nil || !bytes.Equal(a.Digest, digest) {
+			continue
+		}
+		for _, e := range g.Out(id, "produced") {
+			var s stepNode
+			by, _ := g.Node(e.To)
+			if cbor.Unmarshal(by.Data, &s) == nil && s.ID != but {
+				last[s.ID] = max(last[s.ID], s.Run)
+			}
+		}
+	}
+	var out []Assertion
+	for _, id := range slices.Sorted(maps.Keys(last)) {
+		out = append(out, Assertion{Step: id, Run: last[id]})
+	}
+	return out
 }
 
 // Fact is a fact of the System graph.

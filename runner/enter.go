@@ -47,20 +47,16 @@ func (k *kernel) observe(o Observation) error {
 	return k.emit(KindObservation, k.viewOf(), warp.Hash{}, &o)
 }
 
-// open begins the run, or its next candidate, in the history: nothing was written before, so that a run with nothing
-// to do leaves nothing.
+// open begins the run in the history: nothing was written before, so that a run with nothing to do leaves nothing.
 func (k *kernel) open(target string) error {
-	if k.opened && k.chosen == k.plan {
+	if k.opened {
 		return nil
 	}
-	if !k.opened {
-		k.opened = true
-		in := &Intent{Run: k.run, SWS: k.sws, Target: target, What: k.o.What, Of: k.of, Jobs: k.o.Jobs, Where: k.isolation}
-		if err := k.emit(KindIntent, history.System, k.w.System.Digest(), in); err != nil {
-			return err
-		}
+	k.opened = true
+	in := &Intent{Run: k.run, SWS: k.sws, Target: target, What: k.o.What, Of: k.of, Jobs: k.o.Jobs, Where: k.isolation}
+	if err := k.emit(KindIntent, history.System, k.w.System.Digest(), in); err != nil {
+		return err
 	}
-	k.chosen = k.plan
 	return k.chose()
 }
 
@@ -109,11 +105,20 @@ func (k *kernel) chose() error {
 		if n.Method != "" {
 			data.Methods = append(data.Methods, n.Task+" by "+n.Method)
 		}
+		for _, p := range n.Passed {
+			if !k.excluded(n.Task, p.Method) { // that one is said below
+				data.Passed = append(data.Passed, n.Task+" by "+p.Method+": "+p.Reason)
+			}
+		}
 	}
 	for _, x := range k.plan.Excluded {
 		data.Excluded = append(data.Excluded, x.Node.Task+" by "+x.Node.Method+": "+x.Step+" "+x.Reason)
 	}
 	return k.rewrite(rw, data)
+}
+
+func (k *kernel) excluded(task, method string) bool {
+	return slices.ContainsFunc(k.plan.Excluded, func(x plan.Excluded) bool { return x.Node.Task == task && x.Node.Method == method })
 }
 
 // rewrite applies rw to the System graph as one tick.

@@ -43,8 +43,9 @@ type Rewrite struct {
 	// Cause "plan": the candidate that is walked now.
 	Candidate int      `cbor:"candidate,omitempty"`
 	Steps     int      `cbor:"steps,omitempty"`
-	Methods   []string `cbor:"methods,omitempty"` // "image by podman", in tree order
-	Excluded  []string `cbor:"excluded,omitempty"`
+	Methods   []string `cbor:"methods,omitempty"`  // "image by podman", in tree order
+	Passed    []string `cbor:"passed,omitempty"`   // "image by docker: fact::installed("docker") is false"
+	Excluded  []string `cbor:"excluded,omitempty"` // "image by podman: podman_build exit 1"
 
 	// Cause "step" and "effect".
 	Step string `cbor:"step,omitempty"`

@@ -38,7 +38,6 @@ type kernel struct {
 
 	// the present plan
 	plan   *plan.Plan
-	chosen *plan.Plan // the last plan that the history knows of
 	files  *files
 	lookup warp.Graph // the System graph as this plan began: what slots look results up in
 	steps  []stepState
@@ -119,6 +118,12 @@ func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outco
 	start := k.facts
 	for {
 		k.facts = start
+		k.present(pl)
+		if k.opened { // a run that has begun says so; another does when it begins
+			if err := k.chose(); err != nil {
+				return nil, errors.Join(err, k.abandon("internal error: "+err.Error()))
+			}
+		}
 		f, err := k.walk(ctx, pl)
 		if err != nil {
 			return nil, errors.Join(err, k.abandon("internal error: "+err.Error()))
@@ -182,7 +187,6 @@ type message struct {
 
 // walk runs the steps of a plan. It returns why the plan failed, or nil; an error is the kernel's own.
 func (k *kernel) walk(ctx context.Context, pl *plan.Plan) (*Failure, error) {
-	k.present(pl)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 

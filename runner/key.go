@@ -93,7 +93,10 @@ func (k *kernel) action(s *plan.Step) ([]field, error) {
 	} else if len(s.Command.Shell) > 0 {
 		tools = append([]string{s.Command.Shell[0]}, tools...)
 	}
-	for _, t := range tools {
+	for n, t := range tools {
+		if slices.Contains(tools[:n], t) {
+			continue
+		}
 		id, err := k.tool(t, s.Command.Dir)
 		if err != nil {
 			return nil, err

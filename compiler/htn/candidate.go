@@ -47,6 +47,9 @@ func (s *search) candidate() Candidate {
 			w := &t.ways[f.way]
 			node.Method = w.name
 			node.Bind = s.bound(w.vars[len(n.args):], nil, bind)
+			if len(f.against) > 0 {
+				node.Against = s.objections(newRefusal(n, f.against), map[*refusal]*Refusal{})
+			}
 			c.Cost += w.cost
 		}
 		c.Tree = append(c.Tree, node)

@@ -188,6 +188,8 @@ type Node struct {
 	Step   int     // primitive: index in Steps; else -1
 	Shared bool    // achieved because needed
 	Needs  []int   // nodes of what its task needs, in the order of Task.Needs
+	// Against is what stands against the methods, and bindings, that were tried before this one.
+	Against []Objection
 }
 
 // Step is an application of a primitive task's rule.

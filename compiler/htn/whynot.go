@@ -80,6 +80,21 @@ func (s *search) refusal(r *refusal, done map[*refusal]*Refusal) *Refusal {
 	}
 	out := s.refused(r.node)
 	done[r] = out
+	out.Against = s.objections(r, done)
+	top := out
+	for n := r.node; n.shared >= 0; {
+		n = n.conts[0].target
+		asker := s.refused(n)
+		asker.Against = []Objection{{Range: asker.Range, Below: top}}
+		top = asker
+	}
+	done[r] = top
+	return top
+}
+
+// objections words what stands against the ways of a task, each once.
+func (s *search) objections(r *refusal, done map[*refusal]*Refusal) []Objection {
+	var out []Objection
 	t := &s.p.tasks[r.node.task]
 	for i := range r.against {
 		o := &r.against[i]
@@ -108,19 +123,11 @@ func (s *search) refusal(r *refusal, done map[*refusal]*Refusal) *Refusal {
 		case o.below != nil:
 			oo.Below = s.refusal(o.below, done)
 		}
-		if !slices.ContainsFunc(out.Against, oo.equal) {
-			out.Against = append(out.Against, oo)
+		if !slices.ContainsFunc(out, oo.equal) {
+			out = append(out, oo)
 		}
 	}
-	top := out
-	for n := r.node; n.shared >= 0; {
-		n = n.conts[0].target
-		asker := s.refused(n)
-		asker.Against = []Objection{{Range: asker.Range, Below: top}}
-		top = asker
-	}
-	done[r] = top
-	return top
+	return out
 }
 
 func (s *search) refused(n *pending) *Refusal {

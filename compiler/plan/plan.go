@@ -57,6 +57,15 @@ type Node struct {
 	Shared bool   // a need: achieved once per plan
 	Key    string // identifies the ground method, or the ground step, to the planner; see [Excluded]
 	Range  diag.Range
+	// Passed are the methods that come before this one and were not possible.
+	Passed []Passed
+}
+
+// Passed is a method that was not taken, and why: "fact::installed("docker") is false".
+type Passed struct {
+	Method string
+	Reason string
+	Range  diag.Range // of the condition
 }
 
 // Reason says why one step comes after another.

@@ -159,7 +159,7 @@ func (r *Run) fold(e runner.Event) {
 		r.At = time.Unix(0, e.At)
 	case *runner.Rewrite:
 		if d.Cause == "plan" {
-			r.Methods, r.Ways = d.Methods, d.Excluded
+			r.Methods, r.Ways = d.Methods, append(slices.Clone(d.Passed), d.Excluded...)
 		}
 	case *runner.Invocation:
 		r.Steps = append(r.Steps, StepRun{Invocation: *d, Result: runner.Result{Run: d.Run, Step: d.Step, Outcome: "running"}})

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/flyingrobots/jitos/lang/diag"
 	"github.com/flyingrobots/jitos/runner"
 	"github.com/flyingrobots/jitos/sws"
+	"github.com/flyingrobots/jitos/warp/cas"
 )
 
 // Why answers where something comes from.
@@ -153,13 +153,18 @@ func (w *Workspace) whyPath(rel string, runs []Run) (*Why, error) {
 			by = fmt.Sprintf("undo of run %d", r.Of)
 			verb = "put back"
 		}
-		others := ""
-		if n := len(r.Changes) - 1; n > 0 {
+		others, n := "", -1
+		for _, c := range r.Changes {
+			if c.Before.Type != "dir" && c.After.Type != "dir" {
+				n++
+			}
+		}
+		if n > 0 {
 			others = fmt.Sprintf(", collapsed with %d other %s", n, plural(n, "file", "files"))
 		}
 		out.Lines = append(out.Lines, fmt.Sprintf("  %s by %s, run %d (%s)%s", verb, by, r.N, when(r.At), others))
 		if step != nil {
-			from, err := w.from(step.Step, runs)
+			from, err := w.from(step.Step)
 			if err != nil {
 				return nil, err
 			}
@@ -191,13 +196,13 @@ func because(s *StepRun) []string {
 	return []string{"  because   " + strings.Join(append(out, s.Step), " → ")}
 }
 
-// from lists what a step read, and which step made it.
-func (w *Workspace) from(step string, runs []Run) ([]string, error) {
+// from lists what a step read, and which steps made it.
+func (w *Workspace) from(step string) ([]string, error) {
 	g, err := w.system()
 	if err != nil {
 		return nil, err
 	}
-	inputs, err := runner.InputsOf(g, step)
+	inputs, err := runner.InputsOf(g, step, func(d []byte) ([]byte, error) { return w.store.Get(cas.Digest(d)) })
 	if err != nil {
 		return nil, err
 	}
@@ -210,20 +215,18 @@ func (w *Workspace) from(step string, runs []Run) ([]string, error) {
 		}
 		line := label + in.Path
 		label = "         "
-		for _, r := range runs {
-			by := ""
-			for _, s := range r.Steps {
-				if s.Step != step && slices.ContainsFunc(s.Changes, func(c runner.Change) bool {
-					ok, _ := path.Match(in.Path, c.Path)
-					return ok || c.Path == in.Path
-				}) {
-					by = s.Step
-				}
-			}
-			if by != "" {
-				line += fmt.Sprintf("   <- %s, run %d", by, r.N)
-				break
-			}
+		if in.Files > 0 {
+			line += fmt.Sprintf(" (%d)", in.Files)
+		}
+		var by []string
+		for _, f := range in.From {
+			by = append(by, fmt.Sprintf("%s, run %d", f.Step, f.Run))
+		}
+		if len(by) > 3 {
+			by = append(by[:3], fmt.Sprintf("%d more", len(by)-3))
+		}
+		if len(by) > 0 {
+			line += "   <- " + strings.Join(by, "; ")
 		}
 		if in.Late {
 			line += "   (found by the step)"
@@ -254,7 +257,7 @@ func (w *Workspace) whyStep(step string, runs []Run) (*Why, error) {
 			default:
 				out.Lines = append(out.Lines, fmt.Sprintf("%s in run %d", s.Outcome, r.N))
 			}
-			from, err := w.from(step, runs)
+			from, err := w.from(step)
 			if err != nil {
 				return nil, err
 			}
