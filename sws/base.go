@@ -354,8 +354,8 @@ func (b *Base) load(paths []string) {
 // a file that was merely touched is. It gives the present fingerprint.
 func (b *Base) unchanged(p string, was Fingerprint, fresh dirfd) (is Fingerprint, ok bool, err error) {
 	is, err = fresh.stat(p)
-	if errors.Is(err, ErrSymlink) { // its directory was replaced by a link
-		return Fingerprint{}, false, nil
+	if errors.Is(err, ErrSymlink) {
+		is, err = Fingerprint{}, nil
 	}
 	if err != nil || Same(was, is) {
 		return is, err == nil, err
@@ -380,6 +380,24 @@ func (b *Base) unchanged(p string, was Fingerprint, fresh dirfd) (is Fingerprint
 		return is, false, nil
 	}
 	return is, err == nil && e == entry, err
+}
+
+// at is Stat for paths of change sets, which know no links: what is below one is absent.
+func (b *Base) at(p string) (Fingerprint, error) {
+	fp, err := b.Stat(p)
+	if errors.Is(err, ErrSymlink) {
+		return Fingerprint{}, nil
+	}
+	return fp, err
+}
+
+// entryAt is to Entry what at is to Stat.
+func (b *Base) entryAt(p string) (Entry, Fingerprint, error) {
+	e, fp, err := b.Entry(p)
+	if errors.Is(err, ErrSymlink) {
+		return Entry{}, Fingerprint{}, nil
+	}
+	return e, fp, err
 }
 
 // below is Walk for one directory.

@@ -129,7 +129,7 @@ func (s *Space) prepare(base *Base, t Transaction) (ops []op, froms []*Layer, er
 		if err := valid(c.Path); err != nil {
 			return nil, nil, err
 		}
-		was, err := base.Stat(c.Path)
+		was, err := base.at(c.Path)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -147,7 +147,7 @@ func (s *Space) prepare(base *Base, t Transaction) (ops []op, froms []*Layer, er
 	moves, err := trim(base, t.Changes)
 	if errors.Is(err, ErrChanged) {
 		if pe, ok := errors.AsType[*fs.PathError](err); ok {
-			was, _ := base.Stat(pe.Path)
+			was, _ := base.at(pe.Path)
 			is, _ := s.root.stat(pe.Path)
 			return nil, nil, &ConflictError{Paths: []Conflict{{Path: pe.Path, Was: was, Is: is}}}
 		}
@@ -637,8 +637,11 @@ const (
 
 func (x *tx) state(o *op) (state, Fingerprint, error) {
 	is, err := x.space.root.stat(o.Path)
-	if errors.Is(err, ErrSymlink) || errors.Is(err, ErrOutside) {
-		return foreign, is, nil // somebody put something else in the place of its directory
+	switch {
+	case errors.Is(err, ErrOutside): // somebody mounted something on its way
+		return foreign, is, nil
+	case errors.Is(err, ErrSymlink): // what is below a link is not there, for us
+		is, err = Fingerprint{}, nil
 	}
 	if err != nil {
 		return foreign, is, err
@@ -700,6 +703,9 @@ func (x *tx) apply(i int) error {
 		return nil
 	}
 	fd, name, err := x.space.root.parent(o.Path)
+	if isGone(err) {
+		return o.conflict(is, "has no directory any more")
+	}
 	if err != nil {
 		return err
 	}

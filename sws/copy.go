@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -413,7 +412,7 @@ func (t *copyTree) takeOut(touched []string, l *Layer) error {
 			was.fp.Ino = fp.Ino
 			t.have[p] = was
 			continue
-		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		} else if err != nil && !isGone(err) {
 			return err
 		}
 		if err := t.remove(p); err != nil {

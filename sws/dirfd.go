@@ -254,7 +254,7 @@ func (d dirfd) lend(p string, f func() error) error {
 func (d dirfd) removeAll(p string) error {
 	fd, name, err := d.parent(p)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
+		if isGone(err) {
 			return nil
 		}
 		return err

@@ -1,15 +1,23 @@
 package sws
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
 	"github.com/flyingrobots/jitos/sws/sandbox"
 )
 
-// TestMain becomes a sandbox slot, or the process that dies in the middle of a collapse, when it is started as one.
+// TestMain becomes a sandbox slot, the process that dies in the middle of a collapse, or a command, when it is started as one.
 func TestMain(m *testing.M) {
 	if sandbox.Main() {
+		return
+	}
+	if arg := os.Getenv("SWS_MESS"); arg != "" {
+		var seed uint64
+		var ops int
+		fmt.Sscan(arg, &seed, &ops)
+		mess(seed, ops)
 		return
 	}
 	if root := os.Getenv("SWS_CRASH_ROOT"); root != "" {

@@ -44,7 +44,7 @@ type trimmer struct {
 }
 
 func (t *trimmer) add(s Staged) error {
-	before, was, err := t.base.Entry(s.Path)
+	before, was, err := t.base.entryAt(s.Path)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (t *trimmer) parents(p string) error {
 			t.there[a] = true
 			continue
 		}
-		fp, err := t.base.Stat(a)
+		fp, err := t.base.at(a)
 		switch {
 		case err != nil:
 			return err
@@ -182,7 +182,7 @@ func shut(base *Base, ops []op) ([]op, error) {
 			return nil
 		}
 		seen[p] = true
-		fp, err := base.Stat(p)
+		fp, err := base.at(p)
 		if err == nil && fp.Kind == Dir && fp.Mode&0o700 != 0o700 {
 			e := Entry{Kind: Dir, Mode: fp.Mode}
 			lends = append(lends, op{Path: p, Does: lend, Base: fp, Post: fp, Before: e, After: e})
@@ -260,7 +260,7 @@ func (d Difference) ReadAfter() ([]byte, error) {
 	return d.from.read(Change{Path: d.Path, After: d.After})
 }
 
-// isGone tells an error that says that a path is not there.
+// isGone tells an error that says that a path is not there; what is below a link is not, for us.
 func isGone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, ErrSymlink)
 }

@@ -38,7 +38,7 @@ func (v *View) find(p string) (Entry, *Layer, error) {
 		}
 		holds = holds || slices.ContainsFunc(l.below(p), func(c Change) bool { return c.After.Kind != Absent })
 	}
-	fp, err := v.base.Stat(p)
+	fp, err := v.base.at(p)
 	if err != nil {
 		return Entry{}, nil, err
 	}
