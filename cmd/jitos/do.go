@@ -185,7 +185,7 @@ func (c *tryCmd) run(ctx context.Context, s *session) error {
 	if len(argv) == 0 {
 		return &usageError{err: fmt.Errorf("there is no command to try"), help: "jitos try -- COMMAND"}
 	}
-	w, err := s.openAny(runFlags{Overlay: c.Overlay})
+	w, err := s.openHere(runFlags{Overlay: c.Overlay})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/flyingrobots/jitos/cmd/internal/screen"
 	"github.com/flyingrobots/jitos/lang/diag"
 	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/sws"
 )
 
 // session is what all commands work with: the streams, how to write to them, and the flags they share.
@@ -55,9 +57,15 @@ func columns(f *os.File) int {
 // open opens the workspace. The caller closes it.
 func (s *session) open(f runFlags) (*app.Workspace, error) { return s.openWith(s.options(f)) }
 
-// openAny opens the workspace, or this directory where there is none: what needs no workflow works anywhere.
+// openHere opens the workspace, or this directory where there is none: a command can be tried anywhere.
+func (s *session) openHere(f runFlags) (*app.Workspace, error) { return s.openWith(app.Here(s.options(f))) }
+
+// openAny opens the workspace, or this directory if something was tried in it without a workflow.
 func (s *session) openAny(f runFlags) (*app.Workspace, error) {
-	return s.openWith(app.Here(s.options(f)))
+	if _, err := os.Stat(filepath.Join(s.flags.Directory, sws.Meta)); err == nil {
+		return s.openHere(f)
+	}
+	return s.open(f)
 }
 
 func (s *session) openWith(o app.Options) (*app.Workspace, error) {
