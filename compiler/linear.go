@@ -3,6 +3,7 @@ package compiler
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -563,11 +564,7 @@ func (p *planner) inputSteps() {
 			}
 		}
 		files := *p.out.Steps[i].Inputs
-		for k := range p.out.Steps {
-			if found[k] {
-				files.Steps = append(files.Steps, k)
-			}
-		}
+		files.Steps = slices.Sorted(maps.Keys(found))
 		p.out.Steps[i].Inputs = &files
 	}
 }

@@ -181,10 +181,8 @@ func (n *names) member(t *task, key string, at diag.Range) *member {
 		n.fail(lang.CodeUnknownTask, at, fmt.Sprintf("task %q has no members", t.Name), fmt.Sprintf("It has no for_each: write task.%s.", t.Name))
 		return nil
 	}
-	for _, m := range t.members {
-		if m.key == key {
-			return m
-		}
+	if m := t.byKey[key]; m != nil {
+		return m
 	}
 	if t.keys { // else for_each was wrong, which has been said
 		var keys []string

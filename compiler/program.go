@@ -234,10 +234,10 @@ func (p *Program) resolve() {
 			continue
 		}
 		keys, ok := (&build{names: n}).forEach(t.ForEach, nil)
-		t.keys = ok
+		t.keys, t.byKey = ok, make(map[string]*member, len(keys))
 		for _, k := range keys {
 			k.task, k.name = t, fmt.Sprintf("%s[%s]", t.Name, quote(k.key))
-			t.members = append(t.members, &k)
+			t.members, t.byKey[k.key] = append(t.members, &k), &k
 		}
 	}
 	p.value = taskValues(p.order)

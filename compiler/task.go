@@ -23,6 +23,7 @@ type task struct {
 	methods    []*lang.Method
 	keys       bool      // members are known
 	members    []*member // one without a key where there is no for_each
+	byKey      map[string]*member
 }
 
 type param struct {
