@@ -58,7 +58,9 @@ func columns(f *os.File) int {
 func (s *session) open(f runFlags) (*app.Workspace, error) { return s.openWith(s.options(f)) }
 
 // openHere opens the workspace, or this directory where there is none: a command can be tried anywhere.
-func (s *session) openHere(f runFlags) (*app.Workspace, error) { return s.openWith(app.Here(s.options(f))) }
+func (s *session) openHere(f runFlags) (*app.Workspace, error) {
+	return s.openWith(app.Here(s.options(f)))
+}
 
 // openAny opens the workspace, or this directory if something was tried in it without a workflow.
 func (s *session) openAny(f runFlags) (*app.Workspace, error) {
