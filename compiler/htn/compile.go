@@ -73,22 +73,19 @@ type operator struct {
 
 // way is a compiled Method.
 type way struct {
-	name string
-	vars []string // by register: the task's parameters, then the free ones
-	free int      // how many of vars are free
-	when []*lit
-	// With steps: when, and what the steps ask for that cannot change before they do; in alone also
-	// what cannot change as long as nothing else is done meanwhile.
-	steady, alone []*lit
-	anys          bool // when has alternatives, so that a binding can be found twice
-	cost          float64
-	subs          []sub
-	topo          []int32   // subs, each after all that are ordered before it
-	succ          [][]int32 // by sub: what directly follows
-	indeg         []int32
-	sinks         int32 // subs that nothing follows
-	total         bool  // every sub is ordered against every other
-	rng           diag.Range
+	name  string
+	vars  []string // by register: the task's parameters, then the free ones
+	free  int      // how many of vars are free
+	when  []*lit
+	anys  bool // when has alternatives, so that a binding can be found twice
+	cost  float64
+	subs  []sub
+	topo  []int32   // subs, each after all that are ordered before it
+	succ  [][]int32 // by sub: what directly follows
+	indeg []int32
+	sinks int32 // subs that nothing follows
+	total bool  // every sub is ordered against every other
+	rng   diag.Range
 }
 
 type sub struct {
@@ -145,7 +142,6 @@ func Compile(d Domain) (*Program, error) {
 	}
 	p.findInert()
 	p.findRecursive()
-	p.pullUp()
 	return p, nil
 }
 

@@ -1,6 +1,7 @@
 package htn_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -495,7 +496,9 @@ func TestEqualInputGivesEqualCandidates(t *testing.T) {
 			p, err := htn.Compile(g.domain)
 			require.NoError(rt, err)
 			got, err := all(t.Context(), p, g.problem(t), 5)
-			text := fmt.Sprintf("%+v %v", got, err)
+			b, jsonErr := json.Marshal(got)
+			require.NoError(rt, jsonErr)
+			text := fmt.Sprint(string(b), err)
 			if i == 0 {
 				first = text
 			}

@@ -1,44 +1,74 @@
 package htn
 
-import "slices"
+import (
+	"slices"
+)
 
-// Conditions that the steps of a method are bound to ask for are asked with its own: what can
-// only fail later is not tried at all. This changes no plan and no order of plans.
+// Conditions that the steps of a method are bound to ask for are asked with its own: what can only fail later is not
+// tried at all. This changes no plan and no order of plans.
 
-// pullUp gives each way the conditions of its steps that are known to be unchanged when their turn comes.
-func (p *Program) pullUp() {
-	u := &puller{p: p, writes: p.writes(), needed: make([][]*lit, len(p.tasks)), state: make([]uint8, len(p.tasks))}
+// puller finds such conditions, of a method when it is first tried.
+type puller struct {
+	p        *Program
+	w        *world
+	alone    bool       // everything is done one after the other: facts stay as they are until a step changes them
+	effects  []effectOn // of all operators
+	byRel    [][]int32  // the effects, by relation
+	writes   [][]uint64 // by task: the effects that it, its steps and its needs can have; nil: too many to know
+	extents  [][]uint64 // by relation: the values it holds of, for those with one column that nothing changes
+	needed   [][]*lit   // by task: what must hold when it starts, about its parameters
+	state    []uint8    // of needed: unknown, being found, known
+	combined map[*way][]*lit
+}
+
+// effectOn is a fact that an operator writes. sets are the values that each argument can have; nil: any.
+type effectOn struct {
+	atom
+	sets []set
+}
+
+// set is a set of values, by number; nil is the set of all.
+type set []uint64
+
+func newPuller(w *world, alone bool) *puller {
+	p := w.p
+	u := &puller{
+		p: p, w: w, alone: alone, byRel: make([][]int32, len(p.rels)), extents: make([][]uint64, len(p.rels)),
+		needed: make([][]*lit, len(p.tasks)), state: make([]uint8, len(p.tasks)), combined: map[*way][]*lit{},
+	}
 	for i := range p.tasks {
-		for j := range p.tasks[i].ways {
-			if w := &p.tasks[i].ways[j]; len(w.subs) > 0 {
-				w.steady, w.alone = u.pull(w, false), u.pull(w, true)
+		if op := p.tasks[i].op; op != nil {
+			for _, a := range slices.Concat(op.add, op.del) {
+				e := effectOn{atom: a, sets: make([]set, len(a.args))}
+				for k, t := range a.args {
+					e.sets[k] = u.values(t, p.tasks[i].ways[0].when)
+				}
+				u.byRel[a.rel] = append(u.byRel[a.rel], int32(len(u.effects)))
+				u.effects = append(u.effects, e)
 			}
 		}
 	}
+	u.findWrites()
+	return u
 }
 
-type puller struct {
-	p      *Program
-	writes [][]uint64 // by task: the relations that it, or what is below it, writes; nil: too many to know
-	needed [][]*lit   // by task: what must hold when it starts, about its parameters
-	state  []uint8    // of needed: 0 unknown, 1 being found, 2 known
-}
-
-// writes finds the relations that each task can change, by itself, its steps or its needs.
-func (p *Program) writes() [][]uint64 {
-	const tooMany = 1 << 22
-	words := (len(p.rels) + 63) / 64
-	if words*len(p.tasks) > tooMany {
-		return nil
+// findWrites finds the effects that each task can have.
+func (u *puller) findWrites() {
+	const tooMany = 1 << 20
+	words := (len(u.effects) + 63) / 64
+	if words*len(u.p.tasks) > tooMany {
+		return
 	}
-	out := make([][]uint64, len(p.tasks))
-	users := p.users()
+	u.writes = make([][]uint64, len(u.p.tasks))
+	users := u.p.users()
 	var queue []int32
-	for i := range p.tasks {
-		out[i] = make([]uint64, words)
-		if op := p.tasks[i].op; op != nil {
-			for _, a := range slices.Concat(op.add, op.del) {
-				out[i][a.rel>>6] |= 1 << (a.rel & 63)
+	n := 0
+	for i := range u.p.tasks {
+		u.writes[i] = make([]uint64, words)
+		if op := u.p.tasks[i].op; op != nil {
+			for range len(op.add) + len(op.del) {
+				u.writes[i][n>>6] |= 1 << (n & 63)
+				n++
 			}
 			queue = append(queue, int32(i))
 		}
@@ -46,34 +76,117 @@ func (p *Program) writes() [][]uint64 {
 	for len(queue) > 0 {
 		i := queue[len(queue)-1]
 		queue = queue[:len(queue)-1]
-		for _, u := range users[i] {
+		for _, user := range users[i] {
 			more := false
-			for k, w := range out[i] {
-				more = more || w&^out[u][k] != 0
-				out[u][k] |= w
+			for k, w := range u.writes[i] {
+				more = more || w&^u.writes[user][k] != 0
+				u.writes[user][k] |= w
 			}
 			if more {
-				queue = append(queue, u)
+				queue = append(queue, user)
 			}
+		}
+	}
+}
+
+// values returns the values that a term can have under conditions: those that all unchanging relations of one column
+// hold of that the conditions ask of it.
+func (u *puller) values(t term, when []*lit) (out set) {
+	if t < 0 {
+		out = make(set, (len(u.w.values)+63)/64)
+		c := u.w.consts[^t]
+		out[c>>6] |= 1 << (c & 63)
+		return out
+	}
+	for _, l := range when {
+		if l.kind != litFact || len(l.atom.args) != 1 || l.atom.args[0] != t || u.p.rels[l.atom.rel].written {
+			continue
+		}
+		extent := u.extent(l.atom.rel)
+		if out == nil {
+			out = slices.Clone(extent)
+			continue
+		}
+		for i := range out {
+			out[i] &= extent[i]
 		}
 	}
 	return out
 }
 
-// changes says whether one of the tasks may write the relation.
-func (u *puller) changes(tasks []sub, rel int32) bool {
-	return u.writes == nil || slices.ContainsFunc(tasks, func(s sub) bool { return u.writes[s.task][rel>>6]&(1<<(rel&63)) != 0 })
+func (u *puller) extent(rel int32) set {
+	if u.extents[rel] == nil {
+		s := make(set, (len(u.w.values)+63)/64)
+		for _, a := range u.w.ofRel[rel] {
+			if v := u.w.atoms.args(a)[0]; u.w.has(a) && int(v)>>6 < len(s) {
+				s[v>>6] |= 1 << (v & 63)
+			}
+		}
+		u.extents[rel] = s
+	}
+	return u.extents[rel]
 }
 
-// pull returns the way's condition with what its steps ask for. alone: nothing else is being done meanwhile, so that facts
-// stay as they are until a step before changes them; else only relations that nothing changes count.
-func (u *puller) pull(w *way, alone bool) []*lit {
+func (s set) meets(o set) bool {
+	if s == nil || o == nil {
+		return true
+	}
+	for i := range min(len(s), len(o)) {
+		if s[i]&o[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// changes says whether one of the tasks may change whether l holds; when is what is known of l's variables.
+func (u *puller) changes(tasks []sub, l *lit, when []*lit) bool {
+	if len(tasks) == 0 || len(u.byRel[l.atom.rel]) == 0 {
+		return false
+	}
+	if u.writes == nil {
+		return true
+	}
+	sets := make([]set, len(l.atom.args))
+	for k, t := range l.atom.args {
+		sets[k] = u.values(t, when)
+	}
+	for _, e := range u.byRel[l.atom.rel] {
+		if !slices.ContainsFunc(tasks, func(s sub) bool { return u.writes[s.task][e>>6]&(1<<(e&63)) != 0 }) {
+			continue
+		}
+		apart := false
+		for k := range sets {
+			apart = apart || !sets[k].meets(u.effects[e].sets[k])
+		}
+		if !apart {
+			return true
+		}
+	}
+	return false
+}
+
+// condition returns the way's condition with what its steps ask for.
+func (u *puller) condition(w *way) []*lit {
+	if len(w.subs) == 0 {
+		return w.when
+	}
+	out, known := u.combined[w]
+	if !known {
+		out = u.pull(w)
+		u.combined[w] = out
+	}
+	return out
+}
+
+func (u *puller) pull(w *way) []*lit {
 	out := slices.Clone(w.when)
 	var before []sub
 	for _, i := range w.topo {
 		s := &w.subs[i]
 		for _, l := range u.need(s.task) {
-			if m, ok := l.of(s); ok && (m.steady(u.p) || alone && w.total && !u.changes(before, l.atom.rel)) && !slices.ContainsFunc(out, m.same) {
+			m, ok := l.of(s)
+			if ok && (u.steady(m) || u.alone && !u.changes(before, m, out)) && !slices.ContainsFunc(out, m.same) {
 				out = append(out, m)
 			}
 		}
@@ -82,17 +195,25 @@ func (u *puller) pull(w *way, alone bool) []*lit {
 	return out
 }
 
+const (
+	unknown uint8 = iota
+	beingFound
+	found
+)
+
 // need returns the conditions about a task's parameters without which it cannot be achieved.
 func (u *puller) need(task int32) []*lit {
-	if u.state[task] == 0 {
-		u.state[task] = 1 // of a task below itself nothing is known
+	if u.state[task] == unknown {
+		u.state[task] = beingFound // of a task below itself nothing is known
 		t := &u.p.tasks[task]
+		params := uint64(1)<<len(t.params) - 1
 		var all []*lit
 		for j := range t.ways {
 			w := &t.ways[j]
+			when := u.pull(w)
 			var own []*lit
-			for _, l := range u.pull(w, true) {
-				if l.vars>>len(t.params) == 0 && l.kind <= litNotEqual && (l.steady(u.p) || !u.changes(t.needs, l.atom.rel)) {
+			for _, l := range when {
+				if l.vars&^params == 0 && l.kind <= litNotEqual && (u.steady(l) || !u.changes(t.needs, l, when)) {
 					own = append(own, l)
 				}
 			}
@@ -102,14 +223,14 @@ func (u *puller) need(task int32) []*lit {
 				all = slices.DeleteFunc(all, func(l *lit) bool { return !slices.ContainsFunc(own, l.same) })
 			}
 		}
-		u.needed[task], u.state[task] = all, 2
+		u.needed[task], u.state[task] = all, found
 	}
 	return u.needed[task]
 }
 
 // steady says that nothing changes whether l holds.
-func (l *lit) steady(p *Program) bool {
-	return l.kind == litEqual || l.kind == litNotEqual || l.kind <= litNotFact && !p.rels[l.atom.rel].written
+func (u *puller) steady(l *lit) bool {
+	return l.kind == litEqual || l.kind == litNotEqual || l.kind <= litNotFact && !u.p.rels[l.atom.rel].written
 }
 
 func (l *lit) same(o *lit) bool {

@@ -57,7 +57,7 @@ type search struct {
 	args     []int32
 	regs     []int32
 	nodes    int
-	alone    bool          // everything is done one after the other
+	puller   *puller
 	nesting  int           // how often a task may be below itself with the same facts
 	latest   map[key]int32 // by task and facts: the last frame + 1 that took such a task apart
 	cut      bool          // that has kept something from being tried
@@ -166,7 +166,7 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 	}
 	s.root, s.initial = root, slices.Clone(w.bits)
 	s.goals = regs
-	s.alone = root.total && !slices.ContainsFunc(p.tasks, func(t task) bool { return slices.ContainsFunc(t.ways, func(w way) bool { return !w.total }) })
+	s.puller = newPuller(w, root.total && !slices.ContainsFunc(p.tasks, func(t task) bool { return slices.ContainsFunc(t.ways, func(w way) bool { return !w.total }) }))
 	s.start(1)
 	return s, nil
 }
@@ -384,14 +384,7 @@ func (s *search) bind(f *frame) (err error) {
 		s.object(f, objection{reason: reasonNested})
 		return nil
 	}
-	when := w.when
-	switch {
-	case w.alone == nil:
-	case s.alone:
-		when = w.alone
-	default:
-		when = w.steady
-	}
+	when := s.puller.condition(w)
 	if len(when) == 0 {
 		return nil
 	}
