@@ -320,10 +320,10 @@ func (p *planner) files(main int) {
 	}
 }
 
-// standing reports whether a step is a need with default arguments: compiling has ordered these by their files.
+// standing reports whether a step is the goal or a need with default arguments: compiling has ordered these by their files.
 func (p *planner) standing(step int) bool {
 	n := p.c.Tree[p.c.Steps[step].Node]
-	return n.Shared && standard(p.units[p.c.Steps[step].Node])
+	return (n.Shared || n.Parent < 0) && standard(p.units[p.c.Steps[step].Node])
 }
 
 // after adds an edge.
