@@ -39,7 +39,8 @@ func (*whyCmd) Help() string {
 
   jitos why bin/server            which step wrote it, in which run, from what
   jitos why compile               why the step ran
-  jitos why 'fact::deployed'      who asserted it`
+  jitos why 'fact::deployed'      who asserted it
+  jitos why --not image docker    why that way of image was not taken`
 }
 
 func (*outputCmd) Help() string {

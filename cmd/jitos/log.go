@@ -172,7 +172,10 @@ func writeRun(out io.Writer, s screen.Style, r *app.Run, events []runner.Event) 
 	}
 	var b strings.Builder
 	if len(r.Ways) > 0 {
-		fmt.Fprintf(&b, "Ways that failed  %s\n", some(r.Ways, 10))
+		b.WriteString("Ways not taken\n")
+		for _, way := range r.Ways {
+			fmt.Fprintf(&b, "  %s\n", screen.Clean(way))
+		}
 	}
 	var files []screen.File
 	for _, c := range r.Changes {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 	"github.com/flyingrobots/jitos/cmd/internal/app"
 	"github.com/flyingrobots/jitos/cmd/internal/screen"
 	"github.com/flyingrobots/jitos/compiler"
+	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/lang"
 )
 
@@ -58,19 +60,19 @@ func writeTargets(out io.Writer, s screen.Style, targets []compiler.Target, sour
 	var tasks, slaps []row
 	for _, t := range targets {
 		about := screen.Clean(t.Description)
-		if ways := strings.Join(t.Methods, " | "); len(t.Methods) > 1 && !strings.Contains(about, ways) {
-			about = strings.TrimSpace(about + " (" + ways + ")")
+		if len(t.Methods) > 1 && !strings.Contains(about, " | ") { // else its author lists the ways already
+			about = strings.TrimSpace(about + " (" + strings.Join(t.Methods, " | ") + ")")
 		}
 		var params []string
 		for _, p := range t.Params {
 			params = append(params, parameter(p))
 		}
 		last := strings.Join(params, " ")
-		if t.Kind == "slap" {
+		switch {
+		case t.Default:
+			last = strings.TrimSpace("jitos apply " + last)
+		case t.Kind == "slap":
 			last = strings.TrimSpace("jitos apply " + t.Name + " " + last)
-		}
-		if t.Default {
-			last = strings.TrimSpace(last + "  (default)")
 		}
 		r := row{t.Name, about, s.Dim(last)}
 		if t.Kind == "slap" {
@@ -128,16 +130,30 @@ func writeRows(b *strings.Builder, rows []row, widths []int) {
 }
 
 type whyCmd struct {
-	What string `arg:"" help:"A path, a step, a task or a fact."`
+	Not    bool   `help:"Say why a method of a task was not taken: --not image docker."`
+	What   string `arg:"" help:"A path, a step or a fact."`
+	Method string `arg:"" optional:"" help:"With --not: the method."`
 }
 
 func (c *whyCmd) run(ctx context.Context, s *session) error {
-	w, err := s.openAny(runFlags{})
+	if c.Not != (c.Method != "") {
+		return &usageError{err: errors.New("a method is asked for as `jitos why --not TASK METHOD`"), help: "jitos why --help"}
+	}
+	open := s.openAny
+	if c.Not {
+		open = s.open
+	}
+	w, err := open(runFlags{})
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	why, err := w.Why(ctx, c.What)
+	var why *app.Why
+	if c.Not {
+		why, err = whyNot(ctx, w, c.What, c.Method)
+	} else {
+		why, err = w.Why(ctx, c.What)
+	}
 	if err != nil {
 		return err
 	}
@@ -150,6 +166,52 @@ func (c *whyCmd) run(ctx context.Context, s *session) error {
 		}
 	}
 	return nil
+}
+
+// whyNot looks for a method among those that the plan of now passes over, and those that failed in a run.
+func whyNot(ctx context.Context, w *app.Workspace, task, method string) (*app.Why, error) {
+	out := &app.Why{Kind: "method", Name: task + " by " + method}
+	say := func(format string, args ...any) { out.Lines = append(out.Lines, fmt.Sprintf(format, args...)) }
+	f, err := w.Plan(ctx, app.Request{})
+	if err != nil || !slices.ContainsFunc(f.Plan.Tree, func(n plan.Node) bool { return taskOf(n) == task }) {
+		if f, err = w.Plan(ctx, app.Request{Target: task}); err != nil { // nothing that is applied by default needs it
+			return nil, err
+		}
+	}
+	for _, n := range f.Plan.Tree {
+		if taskOf(n) != task {
+			continue
+		}
+		if n.Method == method {
+			say("method %s is taken", method)
+		}
+		for _, p := range n.Passed {
+			if p.Method == method {
+				say("method %s was not taken: %s   (%s:%d)", method, p.Reason, p.Range.File, p.Range.Start.Line)
+			}
+		}
+	}
+	runs, err := w.Runs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range runs {
+		for _, way := range r.Ways {
+			if reason, ok := strings.CutPrefix(way, out.Name+": "); ok && len(out.Lines) == 0 {
+				say("method %s was not taken in run %d: %s", method, r.N, reason)
+			}
+		}
+	}
+	if len(out.Lines) == 0 {
+		say("method %s of %s was not needed: one that is written before it was possible", method, task)
+	}
+	return out, nil
+}
+
+// taskOf is the task of a node without its arguments.
+func taskOf(n plan.Node) string {
+	name, _, _ := strings.Cut(n.Task, "(")
+	return name
 }
 
 type outputCmd struct {

@@ -27,7 +27,7 @@ func TestTargetsReadLikeTheTour(t *testing.T) {
   test             Run the unit tests
   image            Container image (docker | podman)   tag
 slaps
-  release          Ship a tested release               jitos apply release  (default)
+  release          Ship a tested release               jitos apply
 `, out.String())
 }
 

@@ -94,7 +94,7 @@ func writeForecast(out io.Writer, s screen.Style, f *runner.Forecast, e estimate
 			name = "success " + strconv.Quote(step.Criterion)
 		}
 		lines = append(lines, line{row: row{strings.Repeat("  ", len(ways)) + name,
-			cmp.Or(verb, forecast.Outcome), screen.Clean(strings.Join(forecast.Reasons, ", "))}})
+			cmp.Or(verb, forecast.Outcome), screen.Clean(reasons(forecast.Reasons))}})
 	}
 	var rows []row
 	for _, l := range lines {
@@ -136,6 +136,22 @@ func writeForecast(out io.Writer, s screen.Style, f *runner.Forecast, e estimate
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// reasons joins why a step runs. Those that it waits for are named once, and not all of a large family.
+func reasons(list []string) string {
+	var needs, out []string
+	for _, r := range list {
+		if step, ok := strings.CutPrefix(r, "needs "); ok {
+			needs = append(needs, step)
+		} else {
+			out = append(out, r)
+		}
+	}
+	if len(needs) > 0 {
+		out = append(out, "needs "+some(needs, 3))
+	}
+	return strings.Join(out, ", ")
 }
 
 // some names the first of a list.

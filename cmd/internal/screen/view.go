@@ -242,7 +242,8 @@ func (v *View) draw(live bool) {
 	var b strings.Builder
 	width := v.columns()
 	if rows := v.rows(width); rows > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", rows)
+		// The cursor is not in the first column if a person typed.
+		fmt.Fprintf(&b, "\r\x1b[%dA\x1b[J", rows)
 	}
 	v.drawn = v.drawn[:0]
 	b.WriteString(v.pending.String())

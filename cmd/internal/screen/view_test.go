@@ -135,6 +135,9 @@ func (m *terminal) write(t *testing.T, text string) {
 		}
 		r := []rune(text)[0]
 		text = text[len(string(r)):]
+		if r == '\r' { // only ever before the cursor goes up
+			continue
+		}
 		if r == '\n' {
 			m.at++
 			continue
