@@ -37,12 +37,8 @@ func Doctor(ctx context.Context, o Options) []Finding {
 	out := []Finding{{Name: "platform", OK: runtime.GOOS == "linux", Detail: runtime.GOOS + "/" + runtime.GOARCH + " " + kernel(),
 		Fix: "full isolation needs Linux"}}
 	out = append(out, isolation(w.root), w.historyHealth(), writable("store", w.meta("")), writable("caches", cacheDir()))
-	for _, tool := range []string{"sh"} {
-		p, ok := lookPath(tool)
-		out = append(out, Finding{Name: tool, OK: ok, Detail: p, Fix: "tasks with `run` need it on PATH"})
-	}
-	out = append(out, number("open files", "/proc/sys/fs/file-nr", ""), watches())
-	return out
+	sh, ok := lookPath("sh")
+	return append(out, Finding{Name: "sh", OK: ok, Detail: sh, Fix: "tasks with `run` need it on PATH"})
 }
 
 func kernel() string {
@@ -102,23 +98,6 @@ func writable(name, dir string) Finding {
 		if free < 100_000_000 {
 			f.OK, f.Fix = false, "make room: a run that finds the disk full fails (and changes nothing)"
 		}
-	}
-	return f
-}
-
-func number(name, file, fix string) Finding {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return Finding{Name: name, OK: true, Detail: "unknown"}
-	}
-	return Finding{Name: name, OK: true, Detail: strings.Join(strings.Fields(string(b)), " "), Fix: fix}
-}
-
-func watches() Finding {
-	f := number("file watches", "/proc/sys/fs/inotify/max_user_watches", "sudo sysctl fs.inotify.max_user_watches=524288")
-	var n int
-	if _, err := fmt.Sscan(f.Detail, &n); err == nil && n < 8192 {
-		f.OK = false
 	}
 	return f
 }
