@@ -14,23 +14,29 @@ const (
 
 // frame is a moment of the search: what is to do, and which way of going on is being tried.
 type frame struct {
-	agenda *agenda  // at this moment
-	at     *agenda  // whose task is being tried; nil before the first
-	pick   *pending // that task, or a need that has to be met before it
-	rest   *agenda  // the agenda without it
-	enter  mark     // the world at this moment
-	begun  mark     // the world once the needs of the task are begun
-	way    int32    // the method being tried; -1 before the first
-	binds  int32    // where the bindings of its free variables start in search.binds
-	next   int32    // how many of them have been tried
-	count  int32    // of how many
-	more   []choice // where to find others
-	cost   float64  // of the plan up to here
-	self   key      // of a recursive task being tried, and the facts
-	inside int32    // the frame + 1 that last took such a task apart, in search.latest
-	nested bool     // the task is below itself too often
-	apart  bool     // the task is taken apart
-	solved bool     // a candidate was found from here
+	agenda *agenda   // at this moment
+	at     *agenda   // whose task is being tried; nil before the first
+	pick   *pending  // that task, or a need that has to be met before it
+	rest   *agenda   // the agenda without it
+	enter  mark      // the world at this moment
+	begun  mark      // the world once the needs of the task are begun
+	way    int32     // the method being tried; -1 before the first
+	binds  int32     // where the bindings of its free variables start in search.binds
+	next   int32     // how many of them have been tried
+	count  int32     // of how many
+	more   []choice  // where to find others
+	cost   float64   // of the plan up to here
+	self   key       // of a recursive task being tried, and the facts
+	inside int32     // the frame + 1 that last took such a task apart, in search.latest
+	nested bool      // the task is below itself too often
+	apart  bool      // the task is taken apart
+	solved bool      // a candidate was found from here
+	known  *hopeless // that the task cannot be achieved, if that is known
+
+	// While nothing is found: how far what failed reaches, see hopeless.go.
+	low  int32 // the lowest owner of a task that failed after this one's were taken on
+	deps span  // the enclosing tasks that were not tried again
+	span *enclosure
 
 	against []objection // to the task being tried
 	own     *refusal    // of the first task that was tried
@@ -58,11 +64,13 @@ type search struct {
 	regs     []int32
 	nodes    int
 	puller   *puller
-	nesting  int           // how often a task may be below itself with the same facts
-	latest   map[key]int32 // by task and facts: the last frame + 1 that took such a task apart
-	cut      bool          // that has kept something from being tried
-	why      *refusal      // of the whole
-	told     map[key]bool  // the candidates so far, by what they consist of
+	tabled   bool              // tasks are achieved one after the other and have no needs: see hopeless.go
+	hopeless map[key]*hopeless // by task and facts: what cannot be achieved
+	nesting  int               // how often a task may be below itself with the same facts
+	latest   map[key]int32     // by task and facts: the last frame + 1 that took such a task apart
+	cut      bool              // that has kept something from being tried
+	why      *refusal          // of the whole
+	told     map[key]bool      // the candidates so far, by what they consist of
 }
 
 // ban is an [Exclusion].
@@ -166,7 +174,9 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 	}
 	s.root, s.initial = root, slices.Clone(w.bits)
 	s.goals = regs
-	s.puller = newPuller(w, root.total && !slices.ContainsFunc(p.tasks, func(t task) bool { return slices.ContainsFunc(t.ways, func(w way) bool { return !w.total }) }))
+	s.tabled = root.total && !slices.ContainsFunc(p.tasks, func(t task) bool { return slices.ContainsFunc(t.ways, func(w way) bool { return !w.total }) })
+	s.puller = newPuller(w, s.tabled)
+	s.tabled = s.tabled && !slices.ContainsFunc(p.tasks, func(t task) bool { return len(t.needs) > 0 })
 	s.start(1)
 	return s, nil
 }
@@ -174,9 +184,10 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 // start begins from the start, with what the search has learned only the candidates.
 func (s *search) start(nesting int) {
 	s.nesting, s.cut, s.seen, s.latest = nesting, false, map[key]*refusal{}, map[key]int32{}
+	s.hopeless = map[key]*hopeless{}
 	s.w.undo(mark{sum: s.w.zero})
 	first := s.expand(&pending{task: -1, shared: -1}, &s.root, s.goals, -1, nil)
-	s.frames = append(s.frames[:0], frame{agenda: first, enter: s.w.mark(), way: -1})
+	s.frames = append(s.frames[:0], frame{agenda: first, enter: s.w.mark(), way: -1, low: none, deps: noSpan})
 	s.seen[s.w.sum] = s.open
 }
 
@@ -379,9 +390,14 @@ func (s *search) bind(f *frame) (err error) {
 		return nil
 	}
 	w := &t.ways[f.way]
-	if f.nested {
+	switch {
+	case f.nested:
 		f.count, s.cut = 0, true
 		s.object(f, objection{reason: reasonNested})
+		return nil
+	case f.known != nil:
+		f.count = 0
+		f.against = f.known.why.against
 		return nil
 	}
 	when := s.puller.condition(w)
@@ -403,25 +419,38 @@ func (s *search) bind(f *frame) (err error) {
 	return nil
 }
 
-// enclose finds out whether the task is below itself too often, with the same facts. Such a recursion has got nowhere, and could go on
-// for ever: at first it is not tried at all.
+// enclose finds out whether the task is below itself too often, with the same facts. Such a recursion has got nowhere, and
+// could go on for ever: at first it is not tried at all.
 func (s *search) enclose(f *frame) {
 	n := f.pick
-	if f.nested, f.apart = false, false; !s.p.tasks[n.task].recursive {
+	f.nested, f.apart, f.known = false, false, nil
+	t := &s.p.tasks[n.task]
+	if t.op != nil || t.group() || !t.recursive && !s.tabled {
 		return
 	}
 	f.self = newKey(keyNode, n.task).foldAll(n.args).foldKey(s.w.facts)
+	if s.tabled {
+		if f.known = s.recall(f); f.known != nil {
+			return
+		}
+	}
+	if !t.recursive {
+		return
+	}
 	f.inside = s.latest[f.self]
-	count, up := 0, n.parent
+	count, up, around := 0, n.parent, noSpan
 	for at := f.inside - 1; at >= 0; at = s.frames[at].inside - 1 {
 		for up > at {
 			up = s.frames[up].pick.parent
 		}
 		if up == at {
+			around.add(at)
 			count++
 		}
 	}
-	f.nested = count >= s.nesting
+	if f.nested = count >= s.nesting; f.nested {
+		f.deps.merge(around)
+	}
 }
 
 // try goes on with the next binding of the current way: it applies the operator, or puts the steps of the method in the place of the task.
@@ -468,9 +497,11 @@ func (s *search) descend(after *agenda) error {
 	was := s.seen[s.w.sum]
 	switch {
 	case was == s.open:
+		f.low = -1
 		s.object(f, objection{regs: slices.Clone(s.regs), bound: 1<<len(s.regs) - 1, reason: reasonLoop})
 		return nil
 	case was != nil && was != s.solved:
+		f.low = -1
 		s.blame(f, was)
 		return nil
 	}
@@ -491,7 +522,7 @@ func (s *search) descend(after *agenda) error {
 		cost = f.cost + t.ways[f.way].cost
 	}
 	s.seen[s.w.sum] = s.open
-	s.frames = append(s.frames, frame{agenda: after, enter: s.w.mark(), way: -1, binds: int32(len(s.binds)), cost: cost})
+	s.frames = append(s.frames, frame{agenda: after, enter: s.w.mark(), way: -1, binds: int32(len(s.binds)), cost: cost, low: none, deps: noSpan})
 	return nil
 }
 
@@ -510,6 +541,7 @@ func (s *search) retreat() {
 	s.binds = s.binds[:f.binds]
 	if f.solved {
 		s.seen[f.enter.sum] = s.solved
+		f.span.leave(nil, false)
 		return
 	}
 	why := f.fail
@@ -517,6 +549,9 @@ func (s *search) retreat() {
 		why = f.own
 	}
 	s.seen[f.enter.sum] = why
+	if s.tabled {
+		s.conclude(&f, int32(last))
+	}
 	if last > 0 {
 		s.blame(&s.frames[last-1], why)
 	} else {
