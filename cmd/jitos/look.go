@@ -178,13 +178,12 @@ func whyNot(ctx context.Context, w *app.Workspace, task, method string) (*app.Wh
 			return nil, err
 		}
 	}
+	taken := false
 	for _, n := range f.Plan.Tree {
 		if taskOf(n) != task {
 			continue
 		}
-		if n.Method == method {
-			say("method %s is taken", method)
-		}
+		taken = taken || n.Method == method
 		for _, p := range n.Passed {
 			if p.Method == method {
 				say("method %s was not taken: %s   (%s:%d)", method, p.Reason, p.Range.File, p.Range.Start.Line)
@@ -202,7 +201,11 @@ func whyNot(ctx context.Context, w *app.Workspace, task, method string) (*app.Wh
 			}
 		}
 	}
-	if len(out.Lines) == 0 {
+	switch {
+	case len(out.Lines) > 0:
+	case taken:
+		say("method %s is taken", method)
+	default:
 		say("method %s of %s was not needed: one that is written before it was possible", method, task)
 	}
 	return out, nil
