@@ -18,6 +18,8 @@ import (
 const (
 	inner    = "/sys/root"
 	graveDir = "/sys/old" // where the last command's overlay waits to be unmounted
+
+	emptyFile = "/sys/empty"
 )
 
 // masked places show nothing but what is put back. The user's home is one more.
@@ -89,6 +91,9 @@ func (t *tree) make() error {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return err
 		}
+	}
+	if err := os.WriteFile(emptyFile, nil, 0o444); err != nil {
+		return err
 	}
 	if err := attach(all, unix.AT_FDCWD, inner); err != nil {
 		return err
@@ -224,31 +229,25 @@ func (t *tree) mask(path string) *mask {
 	return best
 }
 
-// point returns a descriptor of the place for a mount, made if it lies in a mask. In scratch places the first
-// directory below becomes a mask too: what is a mount point cannot be renamed or removed by a command.
+// point returns a descriptor of the place for a mount, made if it lies in a mask.
 func (t *tree) point(path string, dir bool) (int, error) {
 	if m := t.mask(path); m != nil && m.path != path {
 		rel := path[len(m.path)+1:]
-		first, _, more := strings.Cut(rel, "/")
-		var err error
-		if m.scratch != nil && more {
-			err = t.cover(m.path+"/"+first, "755", false)
-		} else if dir {
+		if m.scratch != nil {
+			first, _, more := strings.Cut(rel, "/")
+			if err := t.anchor(m.scratch, first, more || dir); err != nil {
+				return -1, err
+			}
+			return t.point(path, dir)
+		}
+		err := mkdirs(m.rw, filepath.Dir(rel))
+		if err == nil && dir {
 			err = mkdirs(m.rw, rel)
-		} else if err = mkdirs(m.rw, filepath.Dir(rel)); err == nil {
+		} else if err == nil {
 			err = mkfile(m.rw, rel)
 		}
 		if err != nil {
 			return -1, fmt.Errorf("%s: %w", path, err)
-		}
-		if m := t.mask(m.path); m.scratch != nil { // cover has moved the masks
-			m.scratch.keep = append(m.scratch.keep, first)
-			if err := m.scratch.record(); err != nil {
-				return -1, err
-			}
-			if more {
-				return t.point(path, dir)
-			}
 		}
 	}
 	at, err := unix.Openat2(t.root, path[1:], &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
@@ -256,6 +255,31 @@ func (t *tree) point(path string, dir bool) (int, error) {
 		return -1, fmt.Errorf("no place for %s in the sandbox: %w", path, err)
 	}
 	return at, nil
+}
+
+// anchor makes something of ours in a scratch place: a mount point, so that no command can rename or remove it, and
+// read-only, so that none can leave anything in it when nothing is bound there.
+func (t *tree) anchor(s *scratch, name string, dir bool) error {
+	path := s.path + "/" + name
+	s.keep = append(s.keep, name)
+	if dir {
+		if err := t.cover(path, "755", false); err != nil {
+			return err
+		}
+		return s.record()
+	}
+	if err := mkfile(s.fd, name); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	m, err := cloneTree(unix.AT_FDCWD, emptyFile, quiet|unix.MOUNT_ATTR_RDONLY)
+	if err != nil {
+		return err
+	}
+	if err := attach(m, t.root, path[1:]); err != nil {
+		return err
+	}
+	t.masks = append(t.masks, mask{path: path, rw: -1}) // a file: nothing lies in it
+	return s.record()
 }
 
 func mkdirs(dir int, rel string) error {

@@ -302,6 +302,23 @@ func TestBinds(t *testing.T) {
 	require.NotZero(t, res.Exit, "a bind is for one command")
 }
 
+// Where something was bound in a scratch place, a later command cannot leave anything for the ones after it.
+func TestThePlaceOfABindIsNoLetterBox(t *testing.T) {
+	p := full(t)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "f"), []byte("bound\n"), 0o644))
+	c := p.command("cat /tmp/dir/f /tmp/file /tmp/deep/er/f; rm -rf /tmp/dir /tmp/file; mv /tmp/deep /tmp/x; cat /tmp/file")
+	c.Binds = []sandbox.Bind{{From: dir, To: "/tmp/dir"}, {From: filepath.Join(dir, "f"), To: "/tmp/file"}, {From: dir, To: "/tmp/deep/er"}}
+	for range 2 {
+		c.Overlay = p.overlay()
+		out, _ := p.run(c)
+		require.Equal(t, 4, strings.Count(out, "bound\n"), out)
+		p.sh("echo x > /tmp/dir/y; echo x > /tmp/file; echo x > /tmp/deep/er/y; echo x > /tmp/deep/y; chmod 777 /tmp/file /tmp/dir; echo x > /tmp/other")
+		out, _ = p.sh("find /tmp/dir /tmp/deep -type f; cat /tmp/file; ls /tmp/other")
+		require.Equal(t, "ls: cannot access '/tmp/other': No such file or directory\n", out)
+	}
+}
+
 func TestABindThatIsNotThereIsAnError(t *testing.T) {
 	p := full(t)
 	c := p.command("true")
