@@ -380,7 +380,14 @@ func (s *Space) sync(what string, dir dirfd, files []string, more ...int) error 
 		jobs = append(jobs, func() error { return unix.Fsync(fd) })
 	}
 	for _, p := range files {
-		jobs = append(jobs, func() error { return fsyncAt(dir, p) })
+		jobs = append(jobs, func() error {
+			fd, err := openLent(dir.fd, p)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(fd)
+			return unix.Fsync(fd)
+		})
 	}
 	return pathError(what, together(jobs))
 }
@@ -388,9 +395,6 @@ func (s *Space) sync(what string, dir dirfd, files []string, more ...int) error 
 // fsyncAt syncs a file or directory.
 func fsyncAt(dir dirfd, p string) error {
 	fd, err := dir.open(p, unix.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err == unix.EACCES { // ours, but not readable
-		fd, err = dir.open(p, unix.O_WRONLY|unix.O_NONBLOCK, 0)
-	}
 	if err != nil {
 		return err
 	}
@@ -448,7 +452,18 @@ func (s *Space) take(c Change, from *Layer, fd int, name string) (*Layer, error)
 
 // moveOut renames a file out of the layer and takes off what overlayfs noted on it.
 func (l *Layer) moveOut(c Change, src int, st *unix.Stat_t, fd int, name string) error {
-	if err := stripXattrs(src); err != nil {
+	mode := st.Mode & 0o7777
+	err := stripXattrs(src)
+	if err == unix.EACCES { // a file that may not be written to
+		mode |= 0o600
+		if err = unix.Fchmod(src, mode); err == nil {
+			err = stripXattrs(src)
+		}
+	}
+	if err == nil && mode != c.After.Mode {
+		err = unix.Fchmod(src, c.After.Mode)
+	}
+	if err != nil {
 		return err
 	}
 	upper, err := l.set.dir.sub(l.upper())
@@ -456,13 +471,7 @@ func (l *Layer) moveOut(c Change, src int, st *unix.Stat_t, fd int, name string)
 		return err
 	}
 	defer upper.close()
-	if err := moveFrom(upper)(c, fd, name); err != nil {
-		return err
-	}
-	if st.Mode&0o7777 != c.After.Mode {
-		return unix.Fchmod(src, c.After.Mode)
-	}
-	return nil
+	return moveFrom(upper)(c, fd, name)
 }
 
 func stripXattrs(fd int) error {
@@ -576,6 +585,7 @@ func (x *tx) decide() error {
 
 // forward makes what is decided real, from wherever it is. If that cannot be, it goes back instead.
 func (x *tx) forward() (Receipt, error) {
+	x.loosen()
 	for i := range x.Ops {
 		if err := x.apply(i); err != nil {
 			return Receipt{}, x.abort(err)
@@ -828,7 +838,7 @@ func (x *tx) look() error {
 			continue
 		}
 		is, err := x.space.root.stat(o.Path)
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrPermission) { // its directory was shut, as it shall be
 			return err
 		}
 		x.final[i] = is
@@ -868,7 +878,10 @@ func (x *tx) syncDirs() error {
 	for _, p := range dirs {
 		jobs = append(jobs, func() error {
 			err := fsyncAt(x.space.root, p)
-			if isGone(err) || err == unix.EACCES || err == unix.ELOOP {
+			if err == unix.EACCES { // shut
+				err = unix.Syncfs(x.dir.fd)
+			}
+			if isGone(err) || err == unix.ELOOP {
 				return nil // gone: the sync of its parent covers that
 			}
 			return pathError(p, err)
@@ -896,18 +909,7 @@ func (x *tx) abort(why error) error {
 
 // backward undoes what is applied, in reverse, and touches nothing that is not exactly what we put there.
 func (x *tx) backward(why string) (kept []string, err error) {
-	for i := range x.Ops { // what was tightened must open up again
-		o := &x.Ops[i]
-		if o.Post.Kind != Dir || o.Post.Mode&0o700 == 0o700 && o.Base.Mode&0o700 == 0o700 {
-			continue
-		}
-		if st, _, err := x.state(o); err == nil && st == applied {
-			if fd, name, err := x.space.root.parent(o.Path); err == nil {
-				_ = chmodAt(fd, name, o.Post.Ino, o.Post.Mode|0o700) // if it fails, so does what needs it, and says so
-				unix.Close(fd)
-			}
-		}
-	}
+	x.loosen()
 	var errs []error
 	for i := range slices.Backward(x.Ops) {
 		name, err := x.undo(&x.Ops[i])
@@ -940,6 +942,23 @@ func (x *tx) backward(why string) (kept []string, err error) {
 		return kept, pathError(x.name, err)
 	}
 	return kept, errors.Join(append(errs, x.unstage(), x.remove())...)
+}
+
+// loosen opens the directories again that tighten may have shut.
+func (x *tx) loosen() {
+	for i := range x.Ops {
+		o := &x.Ops[i]
+		if o.Post.Kind != Dir || o.Post.Mode&0o700 == 0o700 && o.Base.Mode&0o700 == 0o700 {
+			continue
+		}
+		if st, _, err := x.state(o); err != nil || st != applied {
+			continue
+		}
+		if fd, name, err := x.space.root.parent(o.Path); err == nil {
+			_ = chmodAt(fd, name, o.Post.Ino, o.Post.Mode|0o700) // if it fails, so does what needs it, and says so
+			unix.Close(fd)
+		}
+	}
 }
 
 func (x *tx) recovering() bool { return x.layers == nil }

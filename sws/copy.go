@@ -107,9 +107,14 @@ func (t *copyTree) run(ctx context.Context, pool *sandbox.Pool, slot int, v *Vie
 	if err := t.move(v); err != nil {
 		return none, err
 	}
-	made, err := makeDirs(t.dir, v, c.Mkdir)
-	if err != nil {
-		return none, err
+	var made []string
+	for _, dir := range c.Mkdir {
+		var more []string
+		err := t.dir.lend(dir, func() (err error) { more, err = makeDirs(t.dir, v, []string{dir}); return err })
+		if err != nil {
+			return none, err
+		}
+		made = append(made, more...)
 	}
 	sc.Dir = filepath.Join(t.path, c.Dir)
 	res, err := pool.Run(ctx, slot, sc)
@@ -168,7 +173,7 @@ func (t *copyTree) move(v *View) error {
 	}
 	// parents first; what replaces a directory takes away all below it
 	for _, p := range slices.Sorted(maps.Keys(t.stale)) {
-		if err := t.put(v, p); err != nil {
+		if err := t.dir.lend(p, func() error { return t.put(v, p) }); err != nil {
 			return err
 		}
 	}
@@ -389,7 +394,7 @@ func (t *copyTree) takeOut(touched []string, l *Layer) error {
 		return err
 	}
 	defer upper.close()
-	at := cursor{dirfd: upper, mode: func(string) uint32 { return implied }}
+	at := cursor{dirfd: upper, mode: func(string) uint32 { return implied }} // contents only: no mode matters
 	defer at.close()
 	take := moveFrom(t.dir)
 	for _, c := range l.changes {

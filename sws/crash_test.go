@@ -120,13 +120,13 @@ func child(t *testing.T, root string, at int, env ...string) (string, bool) {
 
 // copyTreeTo makes a workspace by copying one, times and all.
 func copyOf(t *testing.T, root string) string {
-	dir := filepath.Join(t.TempDir(), "w")
+	dir := filepath.Join(tempDir(t), "w")
 	require.NoError(t, exec.Command("cp", "-a", root, dir).Run())
 	return dir
 }
 
 func TestKillBeforeEveryStepLeavesTheOldOrTheNewWorkspace(t *testing.T) {
-	template := t.TempDir()
+	template := tempDir(t)
 	write(t, template, crashBase)
 	before := tree(t, template)
 	whole := copyOf(t, template)
@@ -175,7 +175,7 @@ func TestKillBeforeEveryStepLeavesTheOldOrTheNewWorkspace(t *testing.T) {
 
 // An unfinished transaction meets an edit that was made after the crash: it goes back, and the edit stays.
 func TestRecoveryGoesBackWhereSomebodyEdited(t *testing.T) {
-	template := t.TempDir()
+	template := tempDir(t)
 	write(t, template, crashBase)
 	out, _ := child(t, copyOf(t, template), 0, "SWS_CRASH_COUNT=1")
 	for at := 1; at <= mustAtoi(out); at++ {
@@ -210,7 +210,7 @@ func TestNoSpaceLeavesTheWorkspaceAsItWas(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting a small file system needs root")
 	}
-	root := t.TempDir()
+	root := tempDir(t)
 	require.NoError(t, unix.Mount("tmpfs", root, "tmpfs", 0, "size=1m"))
 	t.Cleanup(func() { unix.Unmount(root, unix.MNT_DETACH) })
 	write(t, root, map[string]string{"a": "old", "b": "old"})

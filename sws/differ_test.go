@@ -23,7 +23,7 @@ var rounds = flag.Int("sws.rounds", 30, "rounds of random file operations, per b
 
 // mess does random things to the directory it is in, and prints what it looks like then. It is what the test binary
 // does as a command in a sandbox.
-func mess(seed uint64, ops int) {
+func mess(seed uint64, ops int, gentle bool) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	names := []string{"a", "b", "c", "d\n\xff"}
 	path := func() string {
@@ -49,7 +49,11 @@ func mess(seed uint64, ops int) {
 		case 8:
 			os.Symlink(names[r.IntN(len(names))], p)
 		case 9:
-			os.Chmod(p, []fs.FileMode{0o644, 0o600, 0o755, 0o700, 0}[r.IntN(5)])
+			mode := []fs.FileMode{0o644, 0o600, 0o755, 0o700, 0}[r.IntN(5)]
+			if gentle { // an ordinary user's workspace holds nothing that he cannot read
+				mode |= 0o500
+			}
+			os.Chmod(p, mode)
 		case 10:
 			if f, err := os.OpenFile(p, os.O_APPEND|os.O_WRONLY, 0); err == nil {
 				f.Write([]byte("y"))
@@ -176,9 +180,9 @@ func TestChangeSetsAreWhatReallyHappened(t *testing.T) {
 	require.NoError(t, err)
 	backends(t, func(t *testing.T, overlay string) {
 		for round := range uint64(*rounds) {
-			root := t.TempDir()
+			root := tempDir(t)
 			first := exec.Command(self)
-			first.Dir, first.Env = root, []string{fmt.Sprintf("SWS_MESS=%d 90", round*10+1)}
+			first.Dir, first.Env = root, []string{fmt.Sprintf("SWS_MESS=%d 90 %v", round*10+1, os.Geteuid() != 0)}
 			require.NoError(t, first.Run())
 			b := &bench{t: t, root: root, notes: &notes{}}
 			was := byPath(t, must(snapshot(root))) // before the base is looked at: it may touch files
@@ -233,7 +237,7 @@ func must(s string, err error) string {
 
 func (b *bench) mess(self string, seed uint64, ops int, lower []*Layer) (*Layer, map[string]string) {
 	var out bytes.Buffer
-	c := Command{Argv: []string{"/mnt/mess"}, Env: []string{fmt.Sprintf("SWS_MESS=%d %d", seed, ops)}, Output: &out,
+	c := Command{Argv: []string{"/mnt/mess"}, Env: []string{fmt.Sprintf("SWS_MESS=%d %d %v", seed, ops, os.Geteuid() != 0)}, Output: &out,
 		Binds: []sandbox.Bind{{From: self, To: "/mnt/mess"}}}
 	if b.space.running != nil && b.space.running.copy || b.space.options.Overlay == "copy" {
 		c.Argv, c.Binds = []string{self}, nil

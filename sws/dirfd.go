@@ -252,18 +252,20 @@ func (d dirfd) lend(p string, f func() error) error {
 
 // removeAll removes a tree of ours, also where directories lost their permissions.
 func (d dirfd) removeAll(p string) error {
-	fd, name, err := d.parent(p)
-	if err != nil {
+	return d.lend(p, func() error {
+		fd, name, err := d.parent(p)
 		if isGone(err) {
 			return nil
 		}
-		return err
-	}
-	defer unix.Close(fd)
-	if err := removeAt(fd, name); err != nil {
-		return fmt.Errorf("remove %s: %w", Quote(p), err)
-	}
-	return nil
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if err := removeAt(fd, name); err != nil {
+			return fmt.Errorf("remove %s: %w", Quote(p), err)
+		}
+		return nil
+	})
 }
 
 func removeAt(fd int, name string) error {

@@ -169,7 +169,6 @@ func (l *Layer) fill(changes []Change, mode func(string) uint32, place placer) e
 // fill writes changes, sorted by path, as a lower layer into an empty directory. mode gives that of directories that
 // only lead to a change: the topmost layer's is what shows. fresh tells which directories hide what is below them.
 func fill(d dirfd, changes []Change, mode func(string) uint32, fresh func(i int) bool, place placer) error {
-	var modes []Change // directories get theirs last: one may forbid to write into it
 	at := cursor{dirfd: d, mode: mode}
 	defer at.close()
 	for i, c := range changes {
@@ -187,7 +186,7 @@ func fill(d dirfd, changes []Change, mode func(string) uint32, fresh func(i int)
 			if err == nil && fresh != nil && fresh(i) {
 				err = unix.Setxattr(procPath(fd)+"/"+name, "user.overlay.opaque", []byte("y"), 0)
 			}
-			modes = append(modes, c)
+			at.shut(c.Path, c.After.Mode)
 		case Link:
 			err = unix.Symlinkat(c.After.Target, fd, name)
 		default:
@@ -199,16 +198,7 @@ func fill(d dirfd, changes []Change, mode func(string) uint32, fresh func(i int)
 			return &fs.PathError{Op: "make", Path: c.Path, Err: err}
 		}
 	}
-	for _, c := range slices.Backward(modes) {
-		fd, name, err := at.parent(c.Path)
-		if err == nil {
-			err = pathError(c.Path, unix.Fchmodat(fd, name, c.After.Mode, 0))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return at.finish()
 }
 
 // cursor finds parents for paths that come in order: it keeps the last one open. It is for trees that nobody else changes.
@@ -217,6 +207,30 @@ type cursor struct {
 	mode func(p string) uint32 // if set, missing directories are made with this mode
 	path string
 	at   int // 0: none yet
+	made []madeDir
+}
+
+// madeDir is a directory that gets its mode last: it may forbid to write into it.
+type madeDir struct {
+	path string
+	mode uint32
+}
+
+func (c *cursor) shut(p string, mode uint32) { c.made = append(c.made, madeDir{p, mode}) }
+
+// finish gives the directories their modes.
+func (c *cursor) finish() error {
+	for _, m := range slices.Backward(c.made) {
+		fd, name, err := c.parent(m.path)
+		if err == nil {
+			err = pathError(m.path, unix.Fchmodat(fd, name, m.mode, 0))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	c.made = nil
+	return nil
 }
 
 func (c *cursor) parent(p string) (fd int, name string, err error) {
@@ -232,7 +246,7 @@ func (c *cursor) parent(p string) (fd int, name string, err error) {
 				return -1, "", err
 			}
 			if err = unix.Mkdirat(fd, name, 0o700); err == nil {
-				err = unix.Fchmodat(fd, name, c.mode(a)|0o700, 0)
+				c.shut(a, c.mode(a))
 			}
 			unix.Close(fd)
 			if err != nil && err != unix.EEXIST {

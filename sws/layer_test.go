@@ -221,7 +221,7 @@ func TestViewIsAFileSystem(t *testing.T) {
 }
 
 func TestBaseRemembersTheFirstLook(t *testing.T) {
-	root := t.TempDir()
+	root := tempDir(t)
 	write(t, root, map[string]string{"a": "a", "b": "b", "d/x": "x", ".jitos/private": "", "l": "-> d"})
 	base, err := NewBase(root, nil)
 	require.NoError(t, err)

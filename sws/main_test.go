@@ -16,8 +16,9 @@ func TestMain(m *testing.M) {
 	if arg := os.Getenv("SWS_MESS"); arg != "" {
 		var seed uint64
 		var ops int
-		fmt.Sscan(arg, &seed, &ops)
-		mess(seed, ops)
+		var gentle bool
+		fmt.Sscan(arg, &seed, &ops, &gentle)
+		mess(seed, ops, gentle)
 		return
 	}
 	if root := os.Getenv("SWS_CRASH_ROOT"); root != "" {

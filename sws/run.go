@@ -130,17 +130,16 @@ func makeDirs(d dirfd, v *View, want []string) (made []string, err error) {
 			}
 			fd, name, err := at.parent(p)
 			if err == nil {
-				if err = unix.Mkdirat(fd, name, implied); err == nil {
-					err = unix.Fchmodat(fd, name, implied, 0)
-				}
+				err = unix.Mkdirat(fd, name, 0o700)
 			}
 			if err != nil {
 				return nil, fmt.Errorf("make directory %s: %w", Quote(p), err)
 			}
+			at.shut(p, implied)
 			made = append(made, p)
 		}
 	}
-	return made, nil
+	return made, at.finish()
 }
 
 // forgetDirs takes directories that were made for the command, and are still empty, out of the layer.

@@ -54,10 +54,17 @@ func backends(t *testing.T, f func(t *testing.T, overlay string)) {
 
 // open makes a workspace with files: "path": content; "path/": a directory; "path": "-> target" a link.
 func open(t testing.TB, overlay string, files map[string]string) *bench {
-	b := &bench{t: t, root: t.TempDir(), notes: &notes{}}
+	b := &bench{t: t, root: tempDir(t), notes: &notes{}}
 	write(t, b.root, files)
 	b.reopen(overlay)
 	return b
+}
+
+// tempDir is t.TempDir for what commands of an ordinary user may have shut.
+func tempDir(t testing.TB) string {
+	dir := t.TempDir()
+	t.Cleanup(func() { require.NoError(t, sandbox.Clean(dir)) })
+	return dir
 }
 
 func (b *bench) reopen(overlay string) {
