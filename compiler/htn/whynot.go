@@ -43,10 +43,13 @@ func newRefusal(n *pending, against []objection) *refusal {
 	return r
 }
 
-// object notes what stands against the way that the frame is trying.
+// object notes what stands against the way that the frame is trying: of very many bindings, against the first ones.
 func (s *search) object(f *frame, o objection) {
+	const enough = 8
 	o.way = f.way
-	f.against = append(f.against, o)
+	if n := len(f.against); n < enough || f.against[n-enough].way != f.way {
+		f.against = append(f.against, o)
+	}
 }
 
 // give notes, when the frame has tried all ways of a task, what stood against them.
