@@ -174,7 +174,7 @@ func (w *Workspace) acquire(ctx context.Context) error {
 	if err := os.MkdirAll(w.meta(""), 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", w.meta(""), err)
 	}
-	if err := w.takeLock(); err != nil {
+	if err := w.takeLock(ctx); err != nil {
 		return err
 	}
 	var err error
@@ -201,7 +201,7 @@ func (w *Workspace) acquire(ctx context.Context) error {
 }
 
 // takeLock takes the run lock, waiting for who holds it unless told not to.
-func (w *Workspace) takeLock() error {
+func (w *Workspace) takeLock(ctx context.Context) error {
 	f, err := os.OpenFile(w.meta("run"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
@@ -215,12 +215,13 @@ func (w *Workspace) takeLock() error {
 		if w.o.Waiting != nil {
 			w.o.Waiting(who)
 		}
-		for err = unix.EINTR; err == unix.EINTR; {
-			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		for !tryLock(f) { // asked again and again, because a flock that waits cannot be interrupted
+			select {
+			case <-ctx.Done():
+				return errors.Join(context.Cause(ctx), f.Close())
+			case <-time.After(20 * time.Millisecond):
+			}
 		}
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
 	}
 	who := fmt.Sprintf("process %d: %s\n", os.Getpid(), strings.Join(os.Args, " "))
 	if err := f.Truncate(0); err == nil {
