@@ -11,6 +11,16 @@ type bits []uint64
 
 func (b bits) has(i int) bool { return i>>6 < len(b) && b[i>>6]&(1<<(i&63)) != 0 }
 
+// meets says whether b and other have a member in common.
+func (b bits) meets(other bits) bool {
+	for k := range min(len(b), len(other)) {
+		if b[k]&other[k] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // with returns the union of b, other and {i}; i < 0 adds nothing. b itself is left alone.
 func (b bits) with(other bits, i int) bits {
 	n := max(len(b), len(other), i>>6+1)

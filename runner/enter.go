@@ -153,7 +153,9 @@ func (k *kernel) arrived(r *result) error {
 	switch r.outcome {
 	case Ran, Cached:
 		if r.layer != nil {
-			k.files.wrote(r.step, r.changes)
+			if err := k.files.wrote(r.step, r.changes); err != nil {
+				return err
+			}
 		}
 		if k.again(r) {
 			return nil
@@ -335,7 +337,7 @@ func KeptFacts(g warp.Graph, relations []plan.Relation, w Workspace) (warp.Graph
 			keep[r.Name] = r.Keep
 		}
 	}
-	f := newFiles(w.Base, w.Ignore)
+	f := newFiles(w.Base, w.Ignore, nil)
 	var rw warp.Rewrite
 	for id, n := range g.Nodes("fact") {
 		switch keep[relationOf(n)] {
@@ -360,7 +362,7 @@ steps:
 	for _, e := range g.In(fact, "asserts") {
 		for _, a := range reads(g, e.From) {
 			if a.Type == "glob" {
-				l, err := f.list(a.Path, nil, nil, nil)
+				l, err := f.list(a.Path, nil, nil)
 				if err != nil {
 					return false, err
 				}

@@ -287,7 +287,7 @@ func (k *kernel) walk(ctx context.Context, pl *plan.Plan) (*Failure, error) {
 func (k *kernel) present(pl *plan.Plan) {
 	k.plan = pl
 	if k.files == nil {
-		k.files = newFiles(k.w.Base, k.w.Ignore)
+		k.files = newFiles(k.w.Base, k.w.Ignore, pl.Outputs)
 	} else {
 		k.files.forget()
 	}

@@ -173,13 +173,13 @@ func (k *kernel) inputs(i int, below bits) ([]input, error) {
 		if s.Outputs == nil {
 			return nil, nil
 		}
-		l, err := k.files.list("**", below, nil, k.notOutputsOfOthers(i))
+		l, err := k.files.list("**", below, k.notOutputsOfOthers(i))
 		return []input{{path: "**", entry: sws.Entry{Kind: sws.Other, Digest: l.digest}, list: &l}}, err
 	}
 	var out []input
 	add := func(p string) error {
 		if !literal(p) || strings.HasSuffix(p, "/") {
-			l, err := k.files.list(p, below, k.declaredFor(p), nil)
+			l, err := k.files.list(p, below, nil)
 			out = append(out, input{path: p, entry: sws.Entry{Kind: sws.Other, Digest: l.digest}, list: &l})
 			return err
 		}
@@ -191,7 +191,7 @@ func (k *kernel) inputs(i int, below bits) ([]input, error) {
 		case sws.Absent:
 			return &MissingInputError{Path: p}
 		case sws.Dir:
-			l, err := k.files.list(p+"/", below, k.declaredFor(p+"/"), nil)
+			l, err := k.files.list(p+"/", below, nil)
 			out = append(out, input{path: p + "/", entry: sws.Entry{Kind: sws.Other, Digest: l.digest}, list: &l})
 			return err
 		}
@@ -214,17 +214,6 @@ func (k *kernel) inputs(i int, below bits) ([]input, error) {
 	return slices.CompactFunc(out, func(a, b input) bool { return a.path == b.path }), nil
 }
 
-// declaredFor lists the literal outputs of the program that a wildcard covers.
-func (k *kernel) declaredFor(pattern string) []string {
-	var out []string
-	for _, o := range k.plan.Outputs {
-		if literal(o.Pattern) && matchPath(pattern, o.Pattern) {
-			out = append(out, o.Pattern)
-		}
-	}
-	return out
-}
-
 // notOutputsOfOthers narrows "every file that is not ignored" to what is not an output of step i or of a step that it
 // does not need.
 func (k *kernel) notOutputsOfOthers(i int) func(string) bool {
@@ -233,13 +222,8 @@ func (k *kernel) notOutputsOfOthers(i int) func(string) bool {
 		mine[k.plan.Steps[j].Task] = true
 	}
 	delete(mine, k.plan.Steps[i].Task)
-	var not []string
-	for _, o := range k.plan.Outputs {
-		if !mine[o.Task] {
-			not = append(not, o.Pattern)
-		}
-	}
-	return func(p string) bool { return !matchAny(not, p) }
+	not := newOutputs(k.plan.Outputs, func(task string) bool { return mine[task] })
+	return func(p string) bool { return !not.covers(p) }
 }
 
 // late resolves late inputs, which may have vanished since.

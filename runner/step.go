@@ -411,7 +411,7 @@ func (k *kernel) judge(s *plan.Step, i int, layer *sws.Layer, r *result) error {
 			}
 			return failf("output %s missing: the command ended well but did not make it", p)
 		}
-		if l, err := k.files.list(p, view, nil, nil); err != nil {
+		if l, err := k.files.list(p, view, nil); err != nil {
 			return err
 		} else if len(l.paths) == 0 {
 			return failf("output %s missing: nothing that the command made matches", p)

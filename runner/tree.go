@@ -10,6 +10,7 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/sws"
 	"github.com/flyingrobots/jitos/warp/cas"
 	"github.com/flyingrobots/jitos/warp/cbor"
@@ -18,13 +19,14 @@ import (
 // files answers what a step sees without mounting anything: the base, and what the steps of this run that it is over
 // wrote. Safe for concurrent use.
 type files struct {
-	base   *sws.Base
-	ignore *Ignore
+	base    *sws.Base
+	ignore  *Ignore
+	outputs outputs // of the program: what wildcards see in ignored places too
 
 	mu      sync.RWMutex
 	written map[string][]write // by path, in the order in which the steps ended
 	layers  map[int][]sws.Change
-	cuts    int // changes that took a directory away: only then parents matter
+	cuts    bits // steps that took a directory away: only over those parents matter
 	globs   map[string][]string
 	lists   map[string]listing
 }
@@ -42,29 +44,41 @@ type listing struct {
 	blob   []byte
 }
 
-func newFiles(base *sws.Base, ignore *Ignore) *files {
-	return &files{base: base, ignore: ignore, written: map[string][]write{}, layers: map[int][]sws.Change{},
+func newFiles(base *sws.Base, ignore *Ignore, declared []plan.Output) *files {
+	return &files{base: base, ignore: ignore, outputs: newOutputs(declared, nil), written: map[string][]write{}, layers: map[int][]sws.Change{},
 		globs: map[string][]string{}, lists: map[string]listing{}}
 }
 
 // wrote records what a step of the present plan wrote. It happens before anything that is over the step looks.
-func (f *files) wrote(step int, changes []sws.Change) {
+func (f *files) wrote(step int, changes []sws.Change) error {
+	cut := false
+	for _, c := range changes {
+		if c.After.Kind == sws.Dir {
+			continue
+		}
+		was, err := f.base.Stat(c.Path)
+		if err != nil {
+			return err
+		}
+		cut = cut || was.Kind == sws.Dir || c.After.Kind == sws.Absent
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.layers[step] = changes
 	for _, c := range changes {
 		f.written[c.Path] = append(f.written[c.Path], write{step, c.After})
-		if c.After.Kind != sws.Dir {
-			f.cuts++
-		}
 	}
+	if cut {
+		f.cuts = f.cuts.with(nil, step)
+	}
+	return nil
 }
 
 // forget drops what all steps wrote: another plan begins.
 func (f *files) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.written, f.layers, f.cuts = map[string][]write{}, map[int][]sws.Change{}, 0
+	f.written, f.layers, f.cuts = map[string][]write{}, map[int][]sws.Change{}, nil
 }
 
 // forgetLists drops what wildcards stood for: a file changed while steps ran.
@@ -85,7 +99,7 @@ func (f *files) above(p string, below bits) (sws.Entry, bool) {
 			best, e = w.step, w.after
 		}
 	}
-	if f.cuts > 0 {
+	if f.cuts.meets(below) {
 		for i := len(p) - 1; i > 0; i-- {
 			if p[i] != '/' {
 				continue
@@ -113,7 +127,7 @@ func (f *files) entry(p string, below bits) (sws.Entry, error) {
 func literal(pattern string) bool { return !strings.ContainsAny(pattern, `*?[{\`) }
 
 // glob expands a pattern over the base: files and links, in path order. Wildcards do not enter ignored places; a part
-// of the pattern that is written out does.
+// of the pattern that is written out does, and outputs of tasks are always seen.
 func (f *files) glob(pattern string) ([]string, error) {
 	f.mu.RLock()
 	got, ok := f.globs[pattern]
@@ -128,6 +142,13 @@ func (f *files) glob(pattern string) ([]string, error) {
 		}
 		if err := f.walk(".", strings.Split(p, "/"), false, set); err != nil {
 			return nil, err
+		}
+	}
+	for _, p := range f.outputs.under(pattern) {
+		if fp, err := f.base.Stat(p); err != nil {
+			return nil, err
+		} else if fp.Kind == sws.File || fp.Kind == sws.Link {
+			set[p] = true
 		}
 	}
 	got = make([]string, 0, len(set))
@@ -245,40 +266,28 @@ func braces(p string) []string {
 
 // list expands a wildcard as a step over below sees it. keep narrows it further; the result is remembered where
 // nothing narrows it and nothing that the step is over changes it.
-func (f *files) list(pattern string, below bits, declared []string, keep func(string) bool) (listing, error) {
+func (f *files) list(pattern string, below bits, keep func(string) bool) (listing, error) {
 	paths, err := f.glob(pattern)
 	if err != nil {
 		return listing{}, err
 	}
-	extra := map[string]bool{} // declared outputs in ignored places are always seen
-	for _, p := range declared {
-		if !slices.Contains(paths, p) && matchPath(pattern, p) {
-			if e, err := f.entry(p, below); err == nil && e.Kind != sws.Absent && e.Kind != sws.Dir {
-				extra[p] = true
-			}
-		}
-	}
+	var more []string
 	f.mu.RLock()
+	plain := keep == nil && !f.cuts.meets(below)
 	for i := range below.all() {
 		for _, c := range f.layers[i] {
-			if matchPath(pattern, c.Path) || c.After.Kind != sws.Dir && f.cuts > 0 {
-				extra[c.Path] = true
+			if c.After.Kind != sws.Dir && matchPath(pattern, c.Path) {
+				more, plain = append(more, c.Path), false
 			}
 		}
 	}
 	known, remembered := f.lists[pattern]
 	f.mu.RUnlock()
-	plain := keep == nil && len(extra) == 0
 	if plain && remembered {
 		return known, nil
 	}
-	if len(extra) > 0 {
-		paths = slices.Clone(paths)
-		for p := range extra {
-			if matchPath(pattern, p) {
-				paths = append(paths, p)
-			}
-		}
+	if len(more) > 0 {
+		paths = slices.Concat(paths, more)
 		slices.Sort(paths)
 		paths = slices.Compact(paths)
 	}
@@ -308,6 +317,66 @@ func (f *files) list(pattern string, below bits, declared []string, keep func(st
 		f.mu.Unlock()
 	}
 	return l, nil
+}
+
+// outputs are the declared outputs of a program, or of some of its tasks, for look-ups by path.
+type outputs struct {
+	exact    map[string]bool // without a trailing slash
+	sorted   []string        // the same
+	patterns []string
+}
+
+// newOutputs collects the outputs of the tasks for which but is false; nil collects all.
+func newOutputs(declared []plan.Output, but func(task string) bool) outputs {
+	o := outputs{exact: map[string]bool{}}
+	for _, d := range declared {
+		if but != nil && but(d.Task) {
+			continue
+		}
+		if p := strings.TrimSuffix(d.Pattern, "/"); !literal(d.Pattern) {
+			o.patterns = append(o.patterns, d.Pattern)
+		} else if !o.exact[p] {
+			o.exact[p] = true
+			o.sorted = append(o.sorted, p)
+		}
+	}
+	slices.Sort(o.sorted)
+	return o
+}
+
+// covers says whether a path is a declared output, or lies in one.
+func (o *outputs) covers(p string) bool {
+	if o.exact[p] {
+		return true
+	}
+	for i := range len(p) {
+		if p[i] == '/' && o.exact[p[:i]] {
+			return true
+		}
+	}
+	return matchAny(o.patterns, p)
+}
+
+// under lists the literal outputs that a pattern covers.
+func (o *outputs) under(pattern string) []string {
+	dir, _ := doublestar.SplitPattern(pattern)
+	if literal(pattern) {
+		dir = strings.TrimSuffix(pattern, "/")
+	}
+	from := 0
+	if dir != "." {
+		from, _ = slices.BinarySearch(o.sorted, dir)
+	}
+	var out []string
+	for _, p := range o.sorted[from:] {
+		if dir != "." && !strings.HasPrefix(p, dir) {
+			break
+		}
+		if matchPath(pattern, p) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // matchPath says whether a declared pattern covers a path: as a glob, or because it names a directory above it.
