@@ -18,6 +18,7 @@ type Program struct {
 	consts []Value
 	byVal  map[Value]int32
 	funcs  []function
+	shared bool // some task has needs
 }
 
 // function is a compiled Func.
@@ -154,6 +155,7 @@ func (p *Program) task(out *task, in *Task) (err error) {
 	if out.needs, err = c.subs(in.Needs); err != nil {
 		return err
 	}
+	p.shared = p.shared || len(in.Needs) > 0
 	if in.Operator != nil {
 		if len(in.Methods) > 0 {
 			return c.errorf("has an operator and methods")

@@ -184,13 +184,18 @@ func (u *puller) pull(w *way) []*lit {
 	var before []sub
 	for _, i := range w.topo {
 		s := &w.subs[i]
+		if !w.total { // any of the others may come first
+			before = slices.Concat(w.subs[:i], w.subs[i+1:])
+		}
 		for _, l := range u.need(s.task) {
 			m, ok := l.of(s)
 			if ok && (u.steady(m) || u.alone && !u.changes(before, m, out)) && !slices.ContainsFunc(out, m.same) {
 				out = append(out, m)
 			}
 		}
-		before = append(before, *s)
+		if w.total {
+			before = append(before, *s)
+		}
 	}
 	return out
 }

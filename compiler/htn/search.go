@@ -63,10 +63,13 @@ type search struct {
 	args     []int32
 	regs     []int32
 	nodes    int
-	puller   *puller
+	round    round
+	until    int               // at so many nodes the round has had its share
+	rounds   []round           // those to come
+	puller   *puller           // of the present round
+	pullers  [2]*puller        // when tasks are interleaved, and when not
 	tabled   bool              // tasks are achieved one after the other and have no needs: see hopeless.go
 	hopeless map[key]*hopeless // by task and facts: what cannot be achieved
-	nesting  int               // how often a task may be below itself with the same facts
 	latest   map[key]int32     // by task and facts: the last frame + 1 that took such a task apart
 	cut      bool              // that has kept something from being tried
 	why      *refusal          // of the whole
@@ -97,8 +100,7 @@ func (p *Program) Plans(ctx context.Context, prob Problem) iter.Seq2[Candidate, 
 				yield(Candidate{}, err)
 				return
 			}
-			if !ok && s.cut {
-				s.start(4 * s.nesting)
+			if !ok && s.nextRound() {
 				continue
 			}
 			if !ok {
@@ -174,21 +176,52 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 	}
 	s.root, s.initial = root, slices.Clone(w.bits)
 	s.goals = regs
-	s.tabled = root.total && !slices.ContainsFunc(p.tasks, func(t task) bool { return slices.ContainsFunc(t.ways, func(w way) bool { return !w.total }) })
-	s.puller = newPuller(w, s.tabled)
-	s.tabled = s.tabled && !slices.ContainsFunc(p.tasks, func(t task) bool { return len(t.needs) > 0 })
-	s.start(1)
+	s.rounds = []round{{nesting: 1, serial: true}}
+	if !root.total || slices.ContainsFunc(p.tasks, func(t task) bool { return slices.ContainsFunc(t.ways, func(w way) bool { return !w.total }) }) {
+		s.rounds = []round{{nesting: 1, serial: true, share: 1 << 17}, {nesting: 1, share: 1 << 17}}
+	}
+	s.nextRound()
 	return s, nil
 }
 
-// start begins from the start, with what the search has learned only the candidates.
-func (s *search) start(nesting int) {
-	s.nesting, s.cut, s.seen, s.latest = nesting, false, map[key]*refusal{}, map[key]int32{}
-	s.hopeless = map[key]*hopeless{}
+// round is an attempt at the whole problem in which some things are not tried; a later one tries them.
+type round struct {
+	nesting int  // how often a task may be below itself with the same facts
+	serial  bool // of several tasks that could come next only the first is taken
+	share   int  // so many nodes, then it is another's turn; 0: all it wants
+}
+
+// nextRound begins again with the next round, and returns false if nothing was left out in the last of its kind.
+func (s *search) nextRound() bool {
+	if last := s.round; last.nesting > 0 && s.cut {
+		last.nesting, last.share = 4*last.nesting, 4*last.share
+		s.rounds = append(s.rounds, last)
+	} else if last.nesting > 0 && !last.serial {
+		s.rounds = nil // there is nothing that it did not try
+	}
+	if len(s.rounds) == 0 {
+		return false
+	}
+	s.round, s.rounds = s.rounds[0], s.rounds[1:]
+	s.until = s.limits.Nodes + 1
+	if s.round.share > 0 {
+		s.until = s.nodes + s.round.share
+	}
+	which := 0
+	if s.round.serial {
+		which = 1
+	}
+	if s.pullers[which] == nil {
+		s.pullers[which] = newPuller(s.w, s.round.serial)
+	}
+	s.puller = s.pullers[which]
+	s.tabled = s.round.serial && !s.p.shared
+	s.cut, s.seen, s.latest, s.hopeless = false, map[key]*refusal{}, map[key]int32{}, map[key]*hopeless{}
 	s.w.undo(mark{sum: s.w.zero})
 	first := s.expand(&pending{task: -1, shared: -1}, &s.root, s.goals, -1, nil)
 	s.frames = append(s.frames[:0], frame{agenda: first, enter: s.w.mark(), way: -1, low: none, deps: noSpan})
 	s.seen[s.w.sum] = s.open
+	return true
 }
 
 func positive(n, otherwise int) int {
@@ -269,6 +302,10 @@ func (s *search) nextPlan(ctx context.Context) (bool, error) {
 		return f.way == 0, nil
 	}
 	for len(s.frames) > 0 {
+		if s.nodes >= s.until {
+			s.cut = true
+			return false, nil
+		}
 		if s.nodes%1024 == 0 && ctx.Err() != nil {
 			return false, &LimitError{Limit: "time", Nodes: s.nodes, Depth: len(s.frames), Err: context.Cause(ctx)}
 		}
@@ -344,7 +381,7 @@ func (s *search) choose(f *frame) bool {
 	next := f.agenda
 	if f.at != nil {
 		s.give(f)
-		if s.p.tasks[f.at.node.task].inert {
+		if s.round.serial || s.p.tasks[f.at.node.task].inert {
 			return false
 		}
 		next = f.at.rest
@@ -448,7 +485,7 @@ func (s *search) enclose(f *frame) {
 			count++
 		}
 	}
-	if f.nested = count >= s.nesting; f.nested {
+	if f.nested = count >= s.round.nesting; f.nested {
 		f.deps.merge(around)
 	}
 }
@@ -554,7 +591,7 @@ func (s *search) retreat() {
 	}
 	if last > 0 {
 		s.blame(&s.frames[last-1], why)
-	} else {
+	} else if s.why == nil || why.size < s.why.size {
 		s.why = why
 	}
 }
