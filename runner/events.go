@@ -156,6 +156,8 @@ type End struct {
 	Step   string   `cbor:"step,omitempty"`
 	Paths  []string `cbor:"paths,omitempty"` // conflict: the paths
 	Failed bool     `cbor:"failed,omitempty"`
+	// Changes are what is held: what a collapse of it would write.
+	Changes []Change `cbor:"changes,omitempty"`
 }
 
 // Event is a history event with its data decoded: *Intent, *Rewrite, *Tick, *Observation, *Invocation, *Result,

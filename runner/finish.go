@@ -13,6 +13,7 @@ import (
 	"github.com/flyingrobots/jitos/sws"
 	"github.com/flyingrobots/jitos/sws/sandbox"
 	"github.com/flyingrobots/jitos/warp"
+	"github.com/flyingrobots/jitos/warp/cas"
 	"github.com/flyingrobots/jitos/warp/cbor"
 	"github.com/flyingrobots/jitos/warp/history"
 )
@@ -177,9 +178,6 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 	}
 	t.Note = note
 	if len(t.Changes) == 0 && !k.o.Hold {
-		if err := k.w.Store.Sync(); err != nil {
-			return nil, err
-		}
 		if err := k.w.Journal.Collapsed(sws.Receipt{Tx: t.Tx, Set: k.sws, Note: note}); err != nil {
 			return nil, err
 		}
@@ -206,7 +204,7 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 	}
 	out := k.outcome(pl, Done)
 	out.Changed, out.Collapsed = changesOf(r.Ops), r.Ops
-	return out, nil
+	return out, set.Discard()
 }
 
 func changesOf(ops []sws.Done) []Change {
@@ -241,7 +239,8 @@ func (k *kernel) hold(pl *plan.Plan, set *sws.Set, t sws.Transaction, reason str
 		return nil, err
 	}
 	out.Reason = reason
-	return out, errors.Join(k.emit(KindHold, k.viewOf(), warp.Hash{}, &End{Run: k.run, SWS: k.sws, Reason: reason}), k.settleHistory(), set.Close())
+	return out, errors.Join(k.emit(KindHold, k.viewOf(), warp.Hash{}, &End{Run: k.run, SWS: k.sws, Reason: reason, Changes: out.Changed}),
+		k.settleHistory(), set.Close())
 }
 
 // conflict keeps the result aside because the workspace moved under it.
@@ -252,6 +251,9 @@ func (k *kernel) conflict(pl *plan.Plan, set *sws.Set, t sws.Transaction, c *sws
 	end := &End{Run: k.run, SWS: k.sws, Reason: c.Error(), Failed: true}
 	for _, p := range c.Paths {
 		end.Paths = append(end.Paths, p.Path)
+	}
+	for _, c := range t.Changes {
+		end.Changes = append(end.Changes, Change{Path: c.Path, After: EntryOf(c.After)})
 	}
 	out := k.outcome(pl, Conflicted)
 	out.Conflicts, out.Reason = c.Paths, c.Error()
@@ -281,7 +283,7 @@ func (k *kernel) end(pl *plan.Plan, status Status, reason, failed string, noPlan
 		if out.Changed, err = k.staged(t); err != nil {
 			return nil, err
 		}
-		e := &End{Run: k.run, SWS: k.sws, Reason: reason, Step: failed, Failed: true}
+		e := &End{Run: k.run, SWS: k.sws, Reason: reason, Step: failed, Failed: true, Changes: out.Changed}
 		return out, errors.Join(k.emit(KindHold, k.viewOf(), warp.Hash{}, e), k.settleHistory(), k.set.Close())
 	}
 	e := &End{Run: k.run, SWS: k.sws, Reason: reason, Step: failed, Failed: true}
@@ -385,6 +387,7 @@ func (k *kernel) note(kind string, rw warp.Rewrite) ([]byte, error) {
 type Journal struct {
 	Log    *history.Log
 	System *warp.Graph // the fold of Log
+	Store  *cas.Store  // holds what the events of Log name
 	Sink   func(Event)
 	Run    int // the run that is going on; 0: recovery
 }
@@ -403,6 +406,9 @@ func (j *Journal) Collapsed(r sws.Receipt) error {
 	}
 	if j.recorded(g, rw) {
 		return nil
+	}
+	if err := j.Store.Sync(); err != nil { // before the events that name what is in it
+		return err
 	}
 	emit := func(kind string, digest warp.Hash, data any) error {
 		b, err := cbor.Encode(data)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -125,6 +127,9 @@ func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outco
 			}
 		}
 		f, err := k.walk(ctx, pl)
+		if k.lost(err) {
+			continue
+		}
 		if err != nil {
 			return nil, errors.Join(err, k.abandon("internal error: "+err.Error()))
 		}
@@ -137,7 +142,14 @@ func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outco
 			return k.end(pl, Interrupted, "interrupted", "", nil)
 		}
 		if f == nil {
-			return k.publish(ctx, pl)
+			out, err := k.publish(ctx, pl)
+			if k.lost(err) {
+				continue
+			}
+			if err != nil {
+				return nil, errors.Join(err, k.abandon(err.Error()))
+			}
+			return out, nil
 		}
 		name := "success " + strconv.Quote(f.Criterion)
 		if f.Step >= 0 {
@@ -150,6 +162,22 @@ func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outco
 		k.failedWays = append(k.failedWays, ways(pl, f.Step)...)
 		pl = other
 	}
+}
+
+// lost says that err came of results that the store does not have any more: an object that turned out to be damaged is
+// dropped. Walking the plan again runs their steps.
+func (k *kernel) lost(err error) bool {
+	if !errors.Is(err, cas.ErrCorrupt) && !errors.Is(err, cas.ErrNotFound) {
+		return false
+	}
+	before := len(k.finished)
+	maps.DeleteFunc(k.finished, func(_ cas.Digest, r *result) bool {
+		return r.outcome == Cached && slices.ContainsFunc(r.changes, func(c sws.Change) bool {
+			return c.After.Kind == sws.File && !k.w.Store.Has(c.After.Digest)
+		})
+	})
+	k.cached -= before - len(k.finished)
+	return len(k.finished) < before
 }
 
 // ways names the method nearest above a step, as in "image by docker".
@@ -178,6 +206,9 @@ func pathOf(pl *plan.Plan, step int) []string {
 	}
 	return out
 }
+
+// flushEvery is how much of a run a kill may take from the history at most, and how old what others see of it may be.
+const flushEvery = 200 * time.Millisecond
 
 // message is what a slot tells the loop.
 type message struct {
@@ -213,6 +244,8 @@ func (k *kernel) walk(ctx context.Context, pl *plan.Plan) (*Failure, error) {
 	var fatal error
 	var grace <-chan time.Time
 	running, next := 0, 0
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
 	for running > 0 || ready.Len() > 0 {
 		give, first := work, 0
 		stop := fatal != nil || ctx.Err() != nil || failed != nil && !k.o.KeepGoing
@@ -231,6 +264,11 @@ func (k *kernel) walk(ctx context.Context, pl *plan.Plan) (*Failure, error) {
 		case <-grace:
 			cancel(errCancelled)
 			grace = nil
+		case <-tick.C:
+			if err := k.w.Log.Flush(); err != nil && fatal == nil {
+				fatal = err
+				cancel(err)
+			}
 		case m := <-msgs:
 			if m.begun != nil {
 				if err := k.invoked(*m.begun); err != nil && fatal == nil {

@@ -108,7 +108,7 @@ func (b *bench) with(f func(w runner.Workspace)) {
 	require.NoError(t, err)
 	store, err := cas.Open(filepath.Join(meta, "objects"))
 	require.NoError(t, err)
-	j := &runner.Journal{Log: log, System: &g}
+	j := &runner.Journal{Log: log, System: &g, Store: store}
 	space, err := sws.Open(b.root, sws.Options{Slots: b.o.Jobs, Store: store, Journal: j})
 	require.NoError(t, err)
 	base, err := sws.NewBase(b.root, nil)

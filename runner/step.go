@@ -25,6 +25,7 @@ type decision struct {
 	key    cas.Digest
 	known  *known   // an earlier step with this key, whose late inputs are as they were
 	stands bool     // what it produced stands in the workspace
+	edited bool     // somebody changed what it produced
 	why    []string // it has to run or to be restored: the reasons
 }
 
@@ -68,8 +69,8 @@ func (k *kernel) decide(i int) (*decision, error) {
 		return nil, err
 	}
 	if d.known != nil {
-		missing, err := k.standing(d.known.changes, below)
-		if err != nil {
+		var missing string
+		if missing, d.edited, err = k.standing(d.known.changes, below); err != nil {
 			return nil, err
 		}
 		d.stands = missing == ""
@@ -81,24 +82,23 @@ func (k *kernel) decide(i int) (*decision, error) {
 }
 
 // standing compares what a step produced with the workspace as the step sees it: "" when it is all there, else what
-// is not, as a reason.
-func (k *kernel) standing(changes []sws.Change, below bits) (string, error) {
+// is not, as a reason. edited says that something else is in its place.
+func (k *kernel) standing(changes []sws.Change, below bits) (missing string, edited bool, err error) {
 	for _, c := range changes {
 		if _, above := k.files.above(c.Path, below); above {
-			return "output " + c.Path + " was written by another step", nil
+			return "output " + c.Path + " was written by another step", false, nil
 		}
 		e, _, err := k.w.Base.Entry(c.Path)
-		if err != nil {
-			return "", err
-		}
 		switch {
+		case err != nil:
+			return "", false, err
 		case e.Kind == sws.Absent && c.After.Kind != sws.Absent:
-			return "output " + c.Path + " missing", nil
+			return "output " + c.Path + " missing", false, nil
 		case !sameContent(e, c.After):
-			return "output " + c.Path + " is not what it made", nil
+			return "output " + c.Path + " is not what it made", true, nil
 		}
 	}
-	return "", nil
+	return "", false, nil
 }
 
 func sameContent(a, b sws.Entry) bool {
@@ -229,6 +229,9 @@ func (k *kernel) restore(s *plan.Step, d *decision, r *result, begun func(Invoca
 		return false, err
 	}
 	begun(k.invocation(r.step, d))
+	if d.edited {
+		r.notes = append(r.notes, Observation{What: "warning", Step: s.ID, Text: d.why[0] + ": it is made again (`jitos undo` brings the other one back)"})
+	}
 	r.layer, r.outcome = layer, Cached
 	r.event.Changes = k.changesOf(layer.Changes())
 	return true, nil
@@ -298,6 +301,12 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	}
 	e := &r.event
 	e.Exit, e.Signal, e.RSS, e.Wall, e.Left = res.Exit, res.Signal, res.MaxRSS, int64(res.Wall), res.Left
+	reason := badEnd(s, res)
+	if reason != "" { // where the disk is full, what it wrote is the room that its log needs
+		if err := layer.Drop(); err != nil {
+			return false, err
+		}
+	}
 	log := out.bytes()
 	if len(log) > 0 {
 		d, err := k.w.Store.Put(log)
@@ -309,7 +318,7 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	if reason := badEnd(s, res); reason != "" {
+	if reason != "" {
 		e.Tail = tail(log, 12)
 		return false, &stepError{reason}
 	}

@@ -187,7 +187,7 @@ func (w *Workspace) acquire(ctx context.Context) error {
 	if w.graph, err = w.log.System(); err != nil {
 		return &DamagedError{err}
 	}
-	w.journal = &runner.Journal{Log: w.log, System: &w.graph}
+	w.journal = &runner.Journal{Log: w.log, System: &w.graph, Store: w.store}
 	w.space, err = sws.Open(w.root, sws.Options{Slots: w.o.Jobs, Overlay: w.o.Overlay, Store: w.store, Journal: w.journal})
 	if err != nil {
 		return err

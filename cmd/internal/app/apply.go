@@ -35,7 +35,10 @@ func (r Request) intent() (compiler.Intent, error) {
 }
 
 // Validate says what is wrong with the workflow. Nothing is run or written.
-func (w *Workspace) Validate(context.Context) (diag.List, error) {
+func (w *Workspace) Validate(ctx context.Context) (diag.List, error) {
+	if err := w.settle(ctx); err != nil {
+		return nil, err
+	}
 	if err := w.look(); err != nil {
 		return nil, err
 	}
@@ -44,7 +47,10 @@ func (w *Workspace) Validate(context.Context) (diag.List, error) {
 }
 
 // Targets lists what can be applied, in written order, and the files it is written in.
-func (w *Workspace) Targets(context.Context) ([]compiler.Target, []string, diag.List, error) {
+func (w *Workspace) Targets(ctx context.Context) ([]compiler.Target, []string, diag.List, error) {
+	if err := w.settle(ctx); err != nil {
+		return nil, nil, nil, err
+	}
 	if err := w.look(); err != nil {
 		return nil, nil, nil, err
 	}
@@ -134,7 +140,7 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 
 // Plan says what Apply would do, and changes nothing. It waits for no other process.
 func (w *Workspace) Plan(ctx context.Context, r Request) (*runner.Forecast, error) {
-	if err := w.view(); err != nil {
+	if err := w.view(ctx); err != nil {
 		return nil, err
 	}
 	if err := w.look(); err != nil {

@@ -26,10 +26,11 @@ type Run struct {
 	Wall       time.Duration
 	Ran        int
 	Cached     int
-	Changes    []runner.Change
-	Steps      []StepRun // those that ran, were restored or failed, in the order in which they ended
-	Methods    []string  // the ways that were taken by the last candidate
-	Ways       []string  // the ways that failed first, with their reasons
+	Changes    []runner.Change // what entered the workspace
+	Held       []runner.Change // what is, or was, held
+	Steps      []StepRun       // those that ran, were restored or failed, in the order in which they ended
+	Methods    []string        // the ways that were taken by the last candidate
+	Ways       []string        // the ways that failed first, with their reasons
 	Criteria   []runner.Observation
 	Warnings   []string
 	Undone     bool // its changes were taken back since
@@ -43,10 +44,19 @@ type StepRun struct {
 	Invocation runner.Invocation
 }
 
+// settle finishes what a dead process left half done, so that nobody looks at a workspace that is neither the old nor
+// the new one. Whoever runs has done so already.
+func (w *Workspace) settle(ctx context.Context) error {
+	if w.unfinished() && !w.running() {
+		return w.acquire(ctx)
+	}
+	return nil
+}
+
 // view is what commands that only look need: they take no lock and wait for nobody.
-func (w *Workspace) view() error {
-	if w.log != nil || w.reader != nil {
-		return nil
+func (w *Workspace) view(ctx context.Context) error {
+	if err := w.settle(ctx); err != nil || w.log != nil || w.reader != nil {
+		return err
 	}
 	var err error
 	if w.reader, err = history.OpenReader(w.meta("history")); err != nil {
@@ -93,8 +103,8 @@ func (w *Workspace) system() (warp.Graph, error) {
 }
 
 // Runs folds the history into its runs, the newest first.
-func (w *Workspace) Runs(context.Context) ([]Run, error) {
-	if err := w.view(); err != nil {
+func (w *Workspace) Runs(ctx context.Context) ([]Run, error) {
+	if err := w.view(ctx); err != nil {
 		return nil, err
 	}
 	runs := map[int]*Run{}
@@ -176,6 +186,7 @@ func (r *Run) fold(e runner.Event) {
 		r.Status, r.Changes, r.collapseAt = "done", d.Changes, e.Idx
 	case *runner.End:
 		r.Reason, r.Failed = d.Reason, d.Step
+		r.Held = d.Changes
 		switch {
 		case e.Kind == runner.KindConflict:
 			r.Status = "conflict"

@@ -45,14 +45,12 @@ func (w *Workspace) Sets(ctx context.Context) ([]Set, error) {
 		if r.SWS < 0 {
 			continue
 		}
-		s := Set{ID: r.SWS, Run: r.N, Target: r.Target, Reason: r.Reason, At: r.At, Changes: len(r.Changes)}
+		s := Set{ID: r.SWS, Run: r.N, Target: r.Target, Reason: r.Reason, At: r.At, Changes: files(r.Changes)}
 		switch r.Status {
 		case "done":
 			s.State = "COLLAPSED"
-		case "held":
-			s.State = "HELD"
-		case "conflict": // whoever undoes has nothing to hold
-			s.State = "HELD"
+		case "held", "conflict":
+			s.State, s.Changes = "HELD", files(r.Held)
 		case "running":
 			s.State = "ACTIVE"
 		default:
@@ -66,6 +64,17 @@ func (w *Workspace) Sets(ctx context.Context) ([]Set, error) {
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// files counts the changes that are not of directories.
+func files(cs []runner.Change) int {
+	n := 0
+	for _, c := range cs {
+		if c.Before.Type != "dir" && c.After.Type != "dir" {
+			n++
+		}
+	}
+	return n
 }
 
 // held finds a set that is held, and the run it is of.

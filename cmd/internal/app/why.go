@@ -153,13 +153,8 @@ func (w *Workspace) whyPath(rel string, runs []Run) (*Why, error) {
 			by = fmt.Sprintf("undo of run %d", r.Of)
 			verb = "put back"
 		}
-		others, n := "", -1
-		for _, c := range r.Changes {
-			if c.Before.Type != "dir" && c.After.Type != "dir" {
-				n++
-			}
-		}
-		if n > 0 {
+		others := ""
+		if n := files(r.Changes) - 1; n > 0 {
 			others = fmt.Sprintf(", collapsed with %d other %s", n, plural(n, "file", "files"))
 		}
 		out.Lines = append(out.Lines, fmt.Sprintf("  %s by %s, run %d (%s)%s", verb, by, r.N, when(r.At), others))
