@@ -54,7 +54,15 @@ func (c *applyCmd) run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer w.Close()
-	o, err := s.show(func(v shown) (*runner.Outcome, error) { return w.Apply(ctx, request, v.sink, v.live) })
+	var last []runner.Change
+	o, err := s.show(func(v shown) (*runner.Outcome, error) {
+		return w.Apply(ctx, request, func(e runner.Event) {
+			if r, ok := e.Data.(*runner.Result); ok && len(r.Changes) > 0 {
+				last = r.Changes
+			}
+			v.sink(e)
+		}, v.live)
+	})
 	if err != nil {
 		return err
 	}
@@ -67,7 +75,7 @@ func (c *applyCmd) run(ctx context.Context, s *session) error {
 			return err
 		}
 	}
-	return s.end(ctx, o, screen.Asked{Command: c.typed("apply"), Hold: request.Hold})
+	return s.end(ctx, o, screen.Asked{Command: c.typed("apply"), Hold: request.Hold, Last: last})
 }
 
 // show shows a run while it goes on.

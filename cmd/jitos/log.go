@@ -105,6 +105,9 @@ func runWords(s screen.Style, r app.Run) (mark, short, more string) {
 	case "conflict":
 		return s.Failed(), "conflict", held
 	case "failed":
+		if r.Failed == "" && r.Reason != "" {
+			return s.Failed(), screen.Clean(r.Reason), ""
+		}
 		if strings.HasPrefix(r.Failed, "success ") {
 			return s.Failed(), screen.Clean(r.Failed), ""
 		}

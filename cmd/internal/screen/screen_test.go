@@ -112,10 +112,12 @@ func TestSummaryEndsWithWhatToDo(t *testing.T) {
 	}{
 		"a null run": {runner.Outcome{Status: runner.Nothing, NothingToDo: true, Steps: 3, Wall: 9 * time.Millisecond},
 			"Nothing to do: 3 steps up to date (9 ms).\n"},
-		"files came in": {runner.Outcome{Status: runner.Done, Run: 1, Steps: 3, Ran: 3, Changed: []runner.Change{file("bin/server"), file("gen.go"), {Path: "bin", After: runner.Entry{Type: "dir"}}}},
+		"files came in": {runner.Outcome{Status: runner.Done, Run: 1, Steps: 3, Ran: 3, Changed: []runner.Change{file("a.go"), file("bin/server"), {Path: "bin", After: runner.Entry{Type: "dir"}}}},
 			"Collapsed 2 files into the workspace (run 1, sws 0).  jitos why bin/server · jitos undo\n"},
 		"some was known": {runner.Outcome{Status: runner.Done, Run: 2, SWS: 2, Steps: 5, Ran: 1, Cached: 3, UpToDate: 1, Changed: []runner.Change{file("a b")}},
 			"Collapsed 1 file into the workspace (run 2, sws 2; 1 ran, 3 cached, 1 up to date).  jitos why 'a b' · jitos undo\n"},
+		"a directory went": {runner.Outcome{Status: runner.Done, Run: 3, SWS: 3, Steps: 1, Ran: 1, Changed: []runner.Change{{Path: "d", Before: runner.Entry{Type: "dir"}}}},
+			"Collapsed 1 file into the workspace (run 3, sws 3).  jitos undo\n"},
 		"no file came of it": {runner.Outcome{Status: runner.Done, Run: 3, SWS: 3, Steps: 1, Ran: 1},
 			"No file changed (run 3, sws 3).  jitos show 3\n"},
 		"one way failed first": {runner.Outcome{Status: runner.Done, Run: 7, SWS: 9, Ran: 2, Changed: []runner.Change{file("i")}, FailedWays: []string{"image by docker"}},
@@ -139,7 +141,7 @@ func TestSummaryEndsWithWhatToDo(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, tt.want, screen.Summary(screen.Style{Unicode: true}, &tt.outcome, screen.Asked{Command: "jitos apply x"}))
+			require.Equal(t, tt.want, screen.Summary(screen.Style{Unicode: true}, &tt.outcome, screen.Asked{Command: "jitos apply x", Last: []runner.Change{file("unchanged"), file("bin/server")}}))
 		})
 	}
 }

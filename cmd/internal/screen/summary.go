@@ -2,6 +2,8 @@ package screen
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,9 +13,10 @@ import (
 
 // Asked is what a run was asked for, as far as its summary needs it.
 type Asked struct {
-	Command string // as a person would type it again: "jitos apply release"; "" if that makes no sense
-	Hold    bool   // keep the result aside, whatever the outcome
-	Done    string // what is said of a run that is done, instead of how many files were collapsed
+	Command string          // as a person would type it again: "jitos apply release"; "" if that makes no sense
+	Hold    bool            // keep the result aside, whatever the outcome
+	Last    []runner.Change // of the step that ended last
+	Done    string          // what is said of a run that is done, instead of how many files were collapsed
 }
 
 // Summary tells how a run ended and what can be typed next. Each of its lines ends with a newline.
@@ -34,7 +37,7 @@ func Summary(s Style, o *runner.Outcome, asked Asked) string {
 			say("No file changed (run %d, sws %d%s).%s", o.Run, o.SWS, counts(o), next(show))
 		default:
 			say("Collapsed %s into the workspace (run %d, sws %d%s).%s", Count(files(o.Changed), "file"),
-				o.Run, o.SWS, counts(o), next(append(why(o.Changed), "jitos undo")...))
+				o.Run, o.SWS, counts(o), next(append(why(o.Changed, asked.Last), "jitos undo")...))
 		}
 		switch n := len(o.FailedWays); {
 		case n == 1:
@@ -150,11 +153,17 @@ func counts(o *runner.Outcome) string {
 	return t
 }
 
-// files counts what a person calls a file: directories come along with them.
+// files counts what a person calls a file: a directory comes along with what is in it, and counts only if nothing is.
 func files(changes []runner.Change) int {
+	above := map[string]bool{}
+	for _, c := range changes {
+		for dir := path.Dir(c.Path); dir != "." && !above[dir]; dir = path.Dir(dir) {
+			above[dir] = true
+		}
+	}
 	n := 0
 	for _, c := range changes {
-		if c.Before.Type != "dir" && c.After.Type != "dir" {
+		if !above[c.Path] {
 			n++
 		}
 	}
@@ -164,9 +173,14 @@ func files(changes []runner.Change) int {
 // Files is how many files a list of changes is about.
 func Files(changes []runner.Change) int { return files(changes) }
 
-func why(changes []runner.Change) []string {
+// why asks about the file that a person is likely to have wanted: one of the step that ended last.
+func why(changes []runner.Change, last []runner.Change) []string {
+	came := map[string]bool{}
 	for _, c := range changes {
-		if c.After.Type == "file" {
+		came[c.Path] = c.After.Type == "file"
+	}
+	for _, c := range append(slices.Clone(last), changes...) {
+		if came[c.Path] {
 			return []string{"jitos why " + Quote(c.Path)}
 		}
 	}
