@@ -27,10 +27,11 @@ type Import struct {
 
 // Names that no file can use.
 const (
-	rootTask = "(root)" // compound: the initial task network
-	goalTask = "(goal)" // primitive: asks for the state goal
-	typeRel  = "(type)" // typeRel + name: the objects of a type
-	object   = "object"
+	rootPrefix = "(root"  // of the next and of its parts, see postpone
+	rootTask   = "(root)" // compound: the initial task network
+	goalTask   = "(goal)" // primitive: asks for the state goal
+	typeRel    = "(type)" // typeRel + name: the objects of a type
+	object     = "object"
 )
 
 // Load reads a domain and a problem. Errors are [*Error]: of what is malformed, and of what is not supported
@@ -490,10 +491,106 @@ func (l *loader) network(e *expr) error {
 		return err
 	}
 	m.Name = rootTask
+	l.postpone(&m)
 	l.tasks[rootTask] = &htn.Task{Name: rootTask, Methods: []htn.Method{m}}
 	l.order = append(l.order, rootTask)
 	l.out.Problem.Goal = append([]htn.Sub{{Name: rootTask, Task: rootTask}}, l.out.Problem.Goal...)
 	return nil
+}
+
+// postpone gives each subtask of the initial task network that alone has some of the network's variables a task of its
+// own, in which they are free: nothing has to be decided about them, and there can be hundreds, before its turn comes.
+func (l *loader) postpone(m *htn.Method) {
+	users := map[string][]int{} // where each variable is used: -1 is a condition on more than its type
+	for i, s := range m.Steps {
+		for _, a := range s.Args {
+			if a.Var != "" && !slices.Contains(users[a.Var], i) {
+				users[a.Var] = append(users[a.Var], i)
+			}
+		}
+	}
+	types := map[string]htn.Any{}
+	var rest htn.All
+	all, _ := m.When.(htn.All)
+	for _, c := range all {
+		if v, ok := typeOf(c); ok {
+			types[v] = c.(htn.Any)
+			continue
+		}
+		rest = append(rest, c)
+		for _, v := range m.Vars {
+			if mentions(c, v) {
+				users[v] = append(users[v], -1)
+			}
+		}
+	}
+	var early []string
+	later := make([][]string, len(m.Steps))
+	for _, v := range m.Vars {
+		if u := users[v]; len(u) == 1 && u[0] >= 0 {
+			later[u[0]] = append(later[u[0]], v)
+		} else {
+			early = append(early, v)
+			rest = append(rest, types[v])
+		}
+	}
+	for i, vars := range later {
+		if len(vars) == 0 {
+			continue
+		}
+		s := &m.Steps[i]
+		t := &htn.Task{Name: fmt.Sprintf("(root %d)", i)}
+		inner := htn.Method{Name: t.Name, Vars: vars, Steps: []htn.Sub{*s}}
+		var when htn.All
+		for _, v := range vars {
+			when = append(when, types[v])
+		}
+		inner.When = when
+		var args []htn.Term
+		for _, a := range s.Args {
+			if a.Var != "" && !slices.Contains(vars, a.Var) && !slices.Contains(t.Params, a.Var) {
+				t.Params = append(t.Params, a.Var)
+				args = append(args, a)
+			}
+		}
+		t.Methods = []htn.Method{inner}
+		s.Task, s.Args = t.Name, args
+		l.tasks[t.Name] = t
+		l.order = append(l.order, t.Name)
+	}
+	m.Vars, m.When = early, rest
+}
+
+// typeOf returns the variable that a condition made by hasType is about.
+func typeOf(c htn.Cond) (string, bool) {
+	alternatives, ok := c.(htn.Any)
+	if !ok || len(alternatives) == 0 {
+		return "", false
+	}
+	h, ok := alternatives[0].(htn.Holds)
+	if !ok || !strings.HasPrefix(h.Rel, typeRel) {
+		return "", false
+	}
+	return h.Args[0].Var, true
+}
+
+func mentions(c htn.Cond, v string) bool {
+	is := func(ts ...htn.Term) bool { return slices.ContainsFunc(ts, func(t htn.Term) bool { return t.Var == v }) }
+	in := func(c htn.Cond) bool { return mentions(c, v) }
+	switch c := c.(type) {
+	case htn.All:
+		return slices.ContainsFunc(c, in)
+	case htn.Any:
+		return slices.ContainsFunc(c, in)
+	case htn.Not:
+		return in(c.Cond)
+	case htn.Holds:
+		return is(c.Args...)
+	case htn.Equal:
+		return is(c.A, c.B)
+	default:
+		return false
+	}
 }
 
 // goal reads the state goal: a task at the very end that asks for it.

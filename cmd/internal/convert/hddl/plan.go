@@ -17,6 +17,7 @@ func (m *Import) WritePlan(w io.Writer, c htn.Candidate) error {
 	kids := make([][]int, len(c.Tree))
 	next := len(c.Steps)
 	var roots []int
+	hidden := func(i int) bool { return strings.HasPrefix(c.Tree[i].Task, rootPrefix) }
 	for i, n := range c.Tree {
 		if id[i] = n.Step; n.Step < 0 {
 			id[i] = next
@@ -25,7 +26,7 @@ func (m *Import) WritePlan(w io.Writer, c htn.Candidate) error {
 		if n.Parent >= 0 {
 			kids[n.Parent] = append(kids[n.Parent], i)
 		}
-		if n.Parent >= 0 && c.Tree[n.Parent].Task == rootTask {
+		if n.Parent >= 0 && hidden(n.Parent) && !hidden(i) {
 			roots = append(roots, i)
 		}
 	}
@@ -41,7 +42,7 @@ func (m *Import) WritePlan(w io.Writer, c htn.Candidate) error {
 	}
 	fmt.Fprintln(out)
 	for i, n := range c.Tree {
-		if n.Step >= 0 || n.Task == rootTask {
+		if n.Step >= 0 || hidden(i) {
 			continue
 		}
 		name := n.Method
