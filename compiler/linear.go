@@ -46,6 +46,9 @@ func (p *planner) plan() (*plan.Plan, error) {
 	for _, o := range p.assembly.build.declared() {
 		p.out.Outputs = append(p.out.Outputs, o)
 	}
+	for _, t := range p.program.names.u.module.Tasks {
+		p.out.Tasks = append(p.out.Tasks, plan.Task{Name: t.Name, Fixed: t.Outputs != nil && len(t.Params) == 0})
+	}
 	if s := p.goal.slap; s != nil {
 		p.out.Scope, p.out.Hold = s.scope, s.Collapse == "hold"
 		for _, k := range s.Successes {

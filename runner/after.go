@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -193,10 +194,7 @@ func Clean(ctx context.Context, w Workspace, pl *plan.Plan, o Options) (*Outcome
 	if err := k.open("clean " + pl.Target); err != nil {
 		return nil, err
 	}
-	t := sws.Transaction{Tx: strconv.Itoa(k.run)}
-	for _, p := range sortedKeys(gone) {
-		t.Changes = append(t.Changes, sws.Staged{Change: sws.Change{Path: p}})
-	}
+	t := sws.Transaction{Tx: strconv.Itoa(k.run), Changes: removals(slices.Sorted(maps.Keys(gone)))}
 	if t.Note, err = k.collapseNote(warp.Rewrite{}); err != nil {
 		return nil, err
 	}

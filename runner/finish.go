@@ -161,6 +161,14 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 	if err != nil {
 		return nil, errors.Join(err, k.abandon(err.Error()))
 	}
+	var stale []string
+	if k.o.Stale {
+		if stale, err = k.stale(pl); err != nil {
+			return nil, errors.Join(err, k.abandon(err.Error()))
+		}
+		t.Changes = append(t.Changes, removals(stale)...)
+		slices.SortFunc(t.Changes, func(a, b sws.Staged) int { return strings.Compare(a.Path, b.Path) })
+	}
 	kept := k.keptChanges(pl)
 	if !k.opened {
 		if len(t.Changes) == 0 && len(kept.Ops) == 0 {
@@ -169,6 +177,11 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 			return out, nil
 		}
 		if err := k.open(pl.Target); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range stale {
+		if err := k.observe(Observation{What: "stale", Name: p, Text: "no task declares it any more"}); err != nil {
 			return nil, err
 		}
 	}
@@ -199,12 +212,24 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 		out, err := k.conflict(pl, set, t, c)
 		return out, err
 	}
+	if missing(err) {
+		return nil, err // apply knows what to do about it
+	}
 	if err != nil {
 		return nil, errors.Join(err, k.abandon(err.Error()))
 	}
 	out := k.outcome(pl, Done)
-	out.Changed, out.Collapsed = changesOf(r.Ops), r.Ops
+	out.Changed, out.Collapsed, out.Removed = changesOf(r.Ops), r.Ops, stale
 	return out, set.Discard()
+}
+
+// removals stage the deletion of paths.
+func removals(paths []string) []sws.Staged {
+	var out []sws.Staged
+	for _, p := range paths {
+		out = append(out, sws.Staged{Change: sws.Change{Path: p}})
+	}
+	return out
 }
 
 func changesOf(ops []sws.Done) []Change {

@@ -146,10 +146,10 @@ func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outco
 			if k.lost(err) {
 				continue
 			}
-			if err != nil {
-				return nil, errors.Join(err, k.abandon(err.Error()))
+			if missing(err) {
+				err = errors.Join(err, k.abandon(err.Error()))
 			}
-			return out, nil
+			return out, err
 		}
 		name := "success " + strconv.Quote(f.Criterion)
 		if f.Step >= 0 {
@@ -164,10 +164,15 @@ func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outco
 	}
 }
 
+// missing says that the store has not what it should have.
+func missing(err error) bool {
+	return errors.Is(err, cas.ErrCorrupt) || errors.Is(err, cas.ErrNotFound)
+}
+
 // lost says that err came of results that the store does not have any more: an object that turned out to be damaged is
 // dropped. Walking the plan again runs their steps.
 func (k *kernel) lost(err error) bool {
-	if !errors.Is(err, cas.ErrCorrupt) && !errors.Is(err, cas.ErrNotFound) {
+	if !missing(err) {
 		return false
 	}
 	before := len(k.finished)

@@ -3,7 +3,6 @@ package runner
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -188,6 +187,64 @@ func lastOf(g warp.Graph, id string) (*known, error) {
 	return &all[0], nil
 }
 
+// stale lists, by path, what steps of earlier runs let into the workspace, what stands there as they made it, and what no
+// task of the program declares any more.
+func (k *kernel) stale(pl *plan.Plan) ([]string, error) {
+	declared := newOutputs(pl.Outputs, nil)
+	fixed := map[string]bool{}
+	there := map[string]bool{}
+	for _, t := range pl.Tasks {
+		there[t.Name], fixed[t.Name] = true, t.Fixed
+	}
+	wrote := map[string]bool{}
+	for i := range k.steps {
+		for _, c := range k.produced(i) {
+			wrote[c.Path] = true
+		}
+	}
+	g := *k.w.System
+	var out []string
+	for id, n := range g.Nodes("artifact") {
+		var a artifactNode
+		if err := cbor.Unmarshal(n.Data, &a); err != nil {
+			return nil, err
+		}
+		if kind := kindOf(a.Type); kind != sws.File && kind != sws.Link || wrote[a.Path] || declared.covers(a.Path) {
+			continue
+		}
+		for _, e := range g.Out(id, "produced") {
+			var s stepNode
+			by, _ := g.Node(e.To)
+			if err := cbor.Unmarshal(by.Data, &s); err != nil {
+				return nil, err
+			}
+			if s.Task == "" || there[s.Task] && !fixed[s.Task] || !collapsed(g, e.To) {
+				continue
+			}
+			now, _, err := k.w.Base.Entry(a.Path)
+			if err != nil {
+				return nil, err
+			}
+			if sameContent(now, a.entry()) {
+				out = append(out, a.Path)
+			}
+			break
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// collapsed says whether a step's SWS entered the workspace.
+func collapsed(g warp.Graph, step warp.NodeID) bool {
+	for _, in := range g.Out(step, "in") {
+		for range g.Out(in.To, "collapsed-into") {
+			return true
+		}
+	}
+	return false
+}
+
 // explain says what of a step differs from the last time it ended well: the fields and inputs that its key is made of.
 func (k *kernel) explain(s *plan.Step, d *decision) ([]string, error) {
 	last, err := lastOf(k.lookup, s.ID)
@@ -367,8 +424,4 @@ func differences(old, now []field) []string {
 		}
 	}
 	return out
-}
-
-func sortedKeys(m map[string]bool) []string {
-	return slices.Sorted(maps.Keys(m))
 }

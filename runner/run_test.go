@@ -370,3 +370,24 @@ func TestCancelLeavesNothing(t *testing.T) {
 	})
 	require.Empty(t, b.tree())
 }
+
+func TestStaleOutputsGo(t *testing.T) {
+	b := newBench(t)
+	two := planOf(step("a", "echo a > a.out", list{}, list{"a.out"}), step("b", "echo b > b.out", list{}, list{"b.out"}))
+	two.Tasks = []plan.Task{{Name: "a", Fixed: true}, {Name: "b", Fixed: true}}
+	require.Equal(t, runner.Done, b.run(two).Status)
+	b.write("c.out", "mine\n")
+
+	b.o.Stale = true
+	one := planOf(two.Steps[0])
+	one.Tasks = two.Tasks[:1]
+	out := b.run(one)
+	require.Equal(t, runner.Done, out.Status, out.Reason)
+	require.Equal(t, []string{"b.out"}, out.Removed)
+	require.Equal(t, "a.out c.out", b.tree())
+
+	require.Equal(t, runner.Done, b.run(two).Status)
+	b.write("b.out", "edited\n")
+	require.Empty(t, b.run(one).Removed, "somebody edited it")
+	require.Equal(t, "edited\n", b.read("b.out"))
+}

@@ -60,6 +60,7 @@ type Options struct {
 	Rules    map[string]warp.Rule // by name, of the program
 	Observed []warp.Node          // facts that hold in the workspace as the plan starts
 	What     string               // see Intent.What
+	Stale    bool                 // the program is another one: look for outputs that nobody declares any more
 
 	Now      func() time.Time
 	Env      func(name string) (string, bool)
@@ -91,6 +92,7 @@ type Outcome struct {
 	Changed     []Change   // what entered the workspace; held: what would
 	Collapsed   []sws.Done // Changed with what is there now
 	Conflicts   []sws.Conflict
+	Removed     []string // outputs that no task declares any more: part of Changed
 	Warnings    []string
 	FailedWays  []string // ways that failed first: "image by docker"
 	NoPlan      error    // why no further way was found, when the run failed

@@ -220,7 +220,7 @@ func (k *kernel) restore(s *plan.Step, d *decision, r *result, begun func(Invoca
 		return false, err
 	}
 	layer, err := set.Restore(d.known.changes)
-	if errors.Is(err, cas.ErrCorrupt) || errors.Is(err, cas.ErrNotFound) {
+	if missing(err) {
 		r.why = append(d.why, err.Error())
 		d.why = r.why
 		return false, nil

@@ -24,6 +24,7 @@ type Plan struct {
 	Scope     *Scope     // nil: everything
 	Hold      bool       // collapse = "hold"
 	Outputs   []Output   // what the tasks of the program declare, whether or not this plan runs them
+	Tasks     []Task     // of the program, in written order
 	Ignore    []string   // globs of jitos { ignore }
 	Strict    bool       // undeclared reads and writes are errors
 	Excluded  []Excluded // the ways that failed before this one, in order
@@ -135,6 +136,12 @@ type Var struct{ Name, Value string }
 type Files struct {
 	Patterns []string
 	Steps    []int // for inputs: steps whose outputs belong to it, whatever they are
+}
+
+// Task is a task of the program.
+type Task struct {
+	Name  string
+	Fixed bool // all that it may ever write is in Plan.Outputs: it declares outputs and takes no arguments
 }
 
 // Output is a declared output of a task of the program.

@@ -1,8 +1,10 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"time"
 
@@ -127,15 +129,24 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	o := w.options()
 	o.Hold, o.KeepGoing, o.Sink, o.Live = r.Hold, r.KeepGoing, sink, live
 	o.Rules, o.Observed = p.program.Rules(), p.program.Observed()
+	digest := p.program.Digest()
+	last, err := os.ReadFile(w.meta("index/program")) // without it the outputs are looked through once more
+	o.Stale = err != nil || !bytes.Equal(last, digest[:])
 	out, err := runner.Apply(ctx, w.runnerWorkspace(), p.first, p, o)
 	if err != nil {
 		return nil, err
 	}
 	out.Wall = time.Since(began)
-	if !r.Hold && (out.Status == runner.Done || out.Status == runner.Nothing) {
-		return out, w.project(r, out)
+	if r.Hold || out.Status != runner.Done && out.Status != runner.Nothing {
+		return out, nil
 	}
-	return out, nil
+	if err := w.project(r, out); err != nil {
+		return nil, err
+	}
+	if o.Stale {
+		err = os.WriteFile(w.meta("index/program"), digest[:], 0o644)
+	}
+	return out, err
 }
 
 // Plan says what Apply would do, and changes nothing. It waits for no other process.
