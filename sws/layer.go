@@ -370,6 +370,14 @@ func (set *Set) Restore(changes []Change) (*Layer, error) {
 	return &Layer{set: set, n: set.number(), changes: changes}, nil
 }
 
+// Drop gives up what the command of a layer wrote, and its room on the disk. Nothing may be over the layer.
+func (l *Layer) Drop() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changes, l.held = nil, false
+	return l.set.dir.removeAll(strconv.Itoa(l.n))
+}
+
 // Store puts the contents of the layer's files into the store, from where Restore finds them.
 func (set *Set) Store(l *Layer) error {
 	for _, c := range l.changes {
