@@ -11,6 +11,8 @@ import (
 	"github.com/flyingrobots/jitos/compiler"
 	"github.com/flyingrobots/jitos/lang/diag"
 	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/warp/cas"
+	"github.com/flyingrobots/jitos/warp/history"
 )
 
 // The exit codes of jitos.
@@ -57,6 +59,7 @@ func exitCode(err error) int {
 	}{
 		{is[*app.BusyError], exitBusy},
 		{is[*app.DamagedError], exitDamaged},
+		{func(err error) bool { return errors.Is(err, history.ErrPoisoned) || errors.Is(err, cas.ErrCorrupt) }, exitDamaged},
 		{is[*app.RefusedError], exitRefused},
 		{is[*compiler.RefusedError], exitRefused},
 		{is[*compiler.NoPlanError], exitFailed},

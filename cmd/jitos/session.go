@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -210,6 +211,12 @@ func hint(err error) []string {
 	}
 	if is[*app.NoWorkflowError](err) {
 		return []string{"`jitos try -- COMMAND` needs none."}
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return []string{"The workspace is as it was. Make room and type it again: what ended well before is kept."}
+	}
+	if exitCode(err) == exitDamaged {
+		return []string{"`jitos doctor` says what is damaged and what to do about it."}
 	}
 	return nil
 }
