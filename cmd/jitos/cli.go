@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -150,16 +151,21 @@ type workspaceFlags struct {
 // runFlags are the flags of commands that run steps.
 type runFlags struct {
 	workspaceFlags   `embed:""`
-	Jobs             int    `short:"j" placeholder:"N" group:"run" help:"Run N steps at once (default: one per core)."`
+	Jobs             number `short:"j" placeholder:"N" group:"run" help:"Run N steps at once (default: one per core)."`
 	Overlay          string `enum:"auto,overlay,copy" default:"auto" placeholder:"HOW" group:"run" help:"How steps are kept apart: auto, overlay or copy."`
 	RequireIsolation bool   `group:"run" help:"Refuse to run with less than full isolation."`
 	NoWait           bool   `group:"run" help:"Exit with 75 if another jitos is running here, instead of waiting."`
 }
 
-// Validate is called by kong.
-func (r *runFlags) Validate() error {
-	if r.Jobs < 0 {
-		return fmt.Errorf("-j %d: at least one step must run at once", r.Jobs)
+// number is an argument that counts something.
+type number int
+
+// UnmarshalText is how kong reads it.
+func (n *number) UnmarshalText(text []byte) error {
+	v, err := strconv.Atoi(string(text))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is not a number", text)
 	}
+	*n = number(v)
 	return nil
 }

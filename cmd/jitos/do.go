@@ -125,7 +125,7 @@ func outcomeJSON(s *session, o *runner.Outcome, code int) error {
 }
 
 type undoCmd struct {
-	Run      int `arg:"" optional:"" help:"The run to undo (default: the last one that changed files)."`
+	Run      number `arg:"" optional:"" help:"The run to undo (default: the last one that changed files)."`
 	runFlags `embed:""`
 }
 
@@ -135,9 +135,9 @@ func (c *undoCmd) run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer w.Close()
-	of := c.Run
+	of := int(c.Run)
 	o, err := s.show(func(v shown) (*runner.Outcome, error) {
-		return w.Undo(ctx, c.Run, func(e runner.Event) {
+		return w.Undo(ctx, int(c.Run), func(e runner.Event) {
 			if d, ok := e.Data.(*runner.Collapse); ok && d.Of != 0 {
 				of = d.Of
 			}

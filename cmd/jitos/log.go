@@ -119,7 +119,7 @@ func runWords(s screen.Style, r app.Run) (mark, short, more string) {
 }
 
 type showCmd struct {
-	Run int `arg:"" optional:"" help:"The number of the run (default: the last one)."`
+	Run number `arg:"" optional:"" help:"The number of the run (default: the last one)."`
 }
 
 func (c *showCmd) run(ctx context.Context, s *session) error {
@@ -136,9 +136,9 @@ func (c *showCmd) run(ctx context.Context, s *session) error {
 		if len(runs) == 0 {
 			return s.noRuns()
 		}
-		c.Run = runs[0].N
+		c.Run = number(runs[0].N)
 	}
-	r, events, err := w.Run(ctx, c.Run)
+	r, events, err := w.Run(ctx, int(c.Run))
 	if err != nil {
 		return err
 	}

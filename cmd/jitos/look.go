@@ -219,7 +219,7 @@ func taskOf(n plan.Node) string {
 
 type outputCmd struct {
 	Step   string `arg:"" optional:"" help:"The step (default: the last one that printed something, or failed)."`
-	Run    int    `placeholder:"N" help:"Of run N instead of the last one."`
+	Run    number `placeholder:"N" help:"Of run N instead of the last one."`
 	Failed bool   `help:"Of the last step that failed."`
 }
 
@@ -229,7 +229,7 @@ func (c *outputCmd) run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer w.Close()
-	text, step, err := w.Output(ctx, c.Step, c.Run, c.Failed)
+	text, step, err := w.Output(ctx, c.Step, int(c.Run), c.Failed)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (c *planCmd) run(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	e := estimate(f, runs, cmp.Or(c.Jobs, runtime.NumCPU()))
+	e := estimate(f, runs, cmp.Or(int(c.Jobs), runtime.NumCPU()))
 	if s.flags.JSON {
 		return forecastJSON(s, f, e)
 	}

@@ -27,7 +27,7 @@ type swsCmd struct {
 
 // set is the number that a command is about.
 type set struct {
-	ID int `arg:"" help:"The number of the set."`
+	ID number `arg:"" help:"The number of the set."`
 }
 
 type swsListCmd struct {
@@ -86,12 +86,12 @@ func (c *swsShowCmd) run(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	files, err := heldFiles(ctx, w, c.ID)
+	files, err := heldFiles(ctx, w, int(c.ID))
 	if err != nil {
 		return err
 	}
 	for _, set := range sets {
-		if set.ID != c.ID {
+		if set.ID != int(c.ID) {
 			continue
 		}
 		if s.flags.JSON {
@@ -123,7 +123,7 @@ func (c *swsDiffCmd) run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer w.Close()
-	files, err := heldFiles(ctx, w, c.ID)
+	files, err := heldFiles(ctx, w, int(c.ID))
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (c *swsCollapseCmd) run(ctx context.Context, s *session) error {
 	}
 	defer w.Close()
 	o, err := s.show(func(v shown) (*runner.Outcome, error) {
-		return w.SetCollapse(ctx, c.ID, c.Keep, c.Paths, c.DryRun, v.sink)
+		return w.SetCollapse(ctx, int(c.ID), c.Keep, c.Paths, c.DryRun, v.sink)
 	})
 	if err != nil {
 		return err
@@ -193,7 +193,7 @@ func (c *swsDiscardCmd) run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer w.Close()
-	if err := w.SetDiscard(ctx, c.ID); err != nil || s.flags.JSON {
+	if err := w.SetDiscard(ctx, int(c.ID)); err != nil || s.flags.JSON {
 		return err
 	}
 	return s.say("Discarded sws %d: the workspace is as it was.", c.ID)

@@ -291,10 +291,10 @@ func (v *View) live(width int) []string {
 	if len(v.running) == 0 {
 		return nil
 	}
-	if more := len(v.running) - liveSteps; more > 0 || v.total > 1 {
-		l := fmt.Sprintf("    %d of %d done", v.ended, v.total)
-		if more > 0 {
-			l += fmt.Sprintf(", %d more running", more)
+	if v.total > 1 || len(v.running) > liveSteps {
+		l := fmt.Sprintf("    %d done, %d running", v.ended, len(v.running))
+		if left := v.total - v.ended - len(v.running); left > 0 { // what is up to date is never heard of
+			l += fmt.Sprintf(", at most %d to come", left)
 		}
 		lines = append(lines, l)
 	}

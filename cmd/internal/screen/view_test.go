@@ -2,6 +2,7 @@ package screen_test
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -208,7 +209,7 @@ func TestLiveLinesShowWhatRuns(t *testing.T) {
 	v.Note("hello")
 	m := &terminal{width: 40}
 	m.write(t, out.String())
-	require.Equal(t, "hello\n  · compile    2.9s   building package…\n    0 of 3 done", m.String())
+	require.Equal(t, "hello\n  · compile    2.9s   building package…\n    0 done, 1 running, at most 2 to co…", m.String())
 	require.NoError(t, v.Close())
 }
 
@@ -225,3 +226,20 @@ var errBroken = fmt.Errorf("pipe closed")
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, errBroken }
+
+func BenchmarkView(b *testing.B) {
+	v := screen.NewView(io.Discard, screen.Style{Unicode: true, Live: true}, func() int { return 80 }, time.Now)
+	for b.Loop() {
+		v.Event(started("page[\"a\"]"))
+		v.Event(ended("page[\"a\"]", runner.Ran, 5))
+	}
+	require.NoError(b, v.Close())
+}
+
+func BenchmarkEvents(b *testing.B) {
+	j := screen.NewEvents(io.Discard)
+	e := runner.Event{Data: &runner.Result{Step: "a", Outcome: runner.Ran, Changes: []runner.Change{{Path: "x", After: runner.Entry{Type: "file", Digest: make([]byte, 32)}}}}}
+	for b.Loop() {
+		j.Event(e)
+	}
+}
