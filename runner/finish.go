@@ -76,13 +76,16 @@ func (k *kernel) transaction(pl *plan.Plan) (sws.Transaction, error) {
 	all := k.all()
 	var layers []*sws.Layer
 	var of []int
+	if k.cleared != nil {
+		layers, of = append(layers, k.cleared), append(of, -1)
+	}
 	for i := range all.all() {
 		layers = append(layers, k.steps[i].res.layer)
 		of = append(of, i)
 	}
 	t := sws.Transaction{Tx: fmt.Sprintf("%d", k.run)}
 	var err error
-	if t.Changes, err = sws.Merge(layers, func(a, b int) bool { return k.steps[of[b]].below.has(of[a]) }); err != nil {
+	if t.Changes, err = sws.Merge(layers, func(a, b int) bool { return of[a] < 0 || k.steps[of[b]].below.has(of[a]) }); err != nil {
 		if o, ok := errors.AsType[*sws.OverlapError](err); ok {
 			return t, failf("%s and %s both wrote %s, and neither needs the other: make one need the other, or give them different outputs",
 				pl.Steps[of[o.A]].ID, pl.Steps[of[o.B]].ID, o.Path)
@@ -161,14 +164,6 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 	if err != nil {
 		return nil, errors.Join(err, k.abandon(err.Error()))
 	}
-	var stale []string
-	if k.o.Stale {
-		if stale, err = k.stale(pl); err != nil {
-			return nil, errors.Join(err, k.abandon(err.Error()))
-		}
-		t.Changes = append(t.Changes, removals(stale)...)
-		slices.SortFunc(t.Changes, func(a, b sws.Staged) int { return strings.Compare(a.Path, b.Path) })
-	}
 	kept := k.keptChanges(pl)
 	if !k.opened {
 		if len(t.Changes) == 0 && len(kept.Ops) == 0 {
@@ -180,7 +175,7 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 			return nil, err
 		}
 	}
-	for _, p := range stale {
+	for _, p := range k.gone {
 		if err := k.observe(Observation{What: "stale", Name: p, Text: "no task declares it any more"}); err != nil {
 			return nil, err
 		}
@@ -219,7 +214,7 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 		return nil, errors.Join(err, k.abandon(err.Error()))
 	}
 	out := k.outcome(pl, Done)
-	out.Changed, out.Collapsed, out.Removed = changesOf(r.Ops), r.Ops, stale
+	out.Changed, out.Collapsed, out.Removed = changesOf(r.Ops), r.Ops, k.gone
 	return out, set.Discard()
 }
 
@@ -416,6 +411,9 @@ type Journal struct {
 	Sink   func(Event)
 	Run    int // the run that is going on; 0: recovery
 }
+
+// Settle makes the events of the run durable: those of a collapse, perhaps a later process's, come after them.
+func (j *Journal) Settle() error { return j.Log.Commit() }
 
 // Collapsed appends the events of a complete transaction and makes them durable. A transaction that the history holds
 // already is recorded once.

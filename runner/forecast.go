@@ -29,7 +29,9 @@ func Foresee(w Workspace, pl *plan.Plan, isolated bool, o Options) (*Forecast, e
 	if !isolated {
 		k.where = "copy"
 	}
-	k.present(pl)
+	if err := k.present(pl); err != nil {
+		return nil, err
+	}
 	out := &Forecast{Plan: pl, Steps: make([]StepForecast, len(pl.Steps))}
 	for i := range pl.Steps {
 		s, f := &pl.Steps[i], &out.Steps[i]

@@ -39,10 +39,12 @@ type kernel struct {
 	tick  int
 
 	// the present plan
-	plan   *plan.Plan
-	files  *files
-	lookup warp.Graph // the System graph as this plan began: what slots look results up in
-	steps  []stepState
+	plan    *plan.Plan
+	files   *files
+	lookup  warp.Graph // the System graph as this plan began: what slots look results up in
+	steps   []stepState
+	gone    []string   // stale outputs: no step sees them, and the collapse takes them away
+	cleared *sws.Layer // in which they are gone; nil if there are none
 
 	// results of this run, kept over plans
 	finishedMu sync.Mutex
@@ -120,7 +122,12 @@ func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outco
 	start := k.facts
 	for {
 		k.facts = start
-		k.present(pl)
+		if err := k.present(pl); err != nil {
+			return nil, errors.Join(err, k.abandon("internal error: "+err.Error()))
+		}
+		if err := k.clear(); err != nil {
+			return nil, errors.Join(err, k.abandon("internal error: "+err.Error()))
+		}
 		if k.opened { // a run that has begun says so; another does when it begins
 			if err := k.chose(); err != nil {
 				return nil, errors.Join(err, k.abandon("internal error: "+err.Error()))
@@ -327,7 +334,7 @@ func (k *kernel) walk(ctx context.Context, pl *plan.Plan) (*Failure, error) {
 }
 
 // present makes pl the present plan.
-func (k *kernel) present(pl *plan.Plan) {
+func (k *kernel) present(pl *plan.Plan) (err error) {
 	k.plan = pl
 	if k.files == nil {
 		k.files = newFiles(k.w.Base, k.w.Ignore, pl.Outputs)
@@ -335,6 +342,12 @@ func (k *kernel) present(pl *plan.Plan) {
 		k.files.forget()
 	}
 	k.lookup = *k.w.System
+	if k.o.Stale {
+		if k.gone, err = k.stale(pl); err != nil {
+			return err
+		}
+		k.files.clear(k.gone)
+	}
 	k.steps = make([]stepState, len(pl.Steps))
 	for i := len(pl.Steps) - 1; i >= 0; i-- {
 		s := &k.steps[i]
@@ -346,6 +359,25 @@ func (k *kernel) present(pl *plan.Plan) {
 			s.waits++
 		}
 	}
+	return nil
+}
+
+// clear makes the layer in which stale outputs are gone: every step is over it.
+func (k *kernel) clear() error {
+	k.cleared = nil
+	if len(k.gone) == 0 {
+		return nil
+	}
+	set, err := k.workingSet()
+	if err != nil {
+		return err
+	}
+	changes := make([]sws.Change, len(k.gone))
+	for i, p := range k.gone {
+		changes[i].Path = p
+	}
+	k.cleared, err = set.Restore(changes)
+	return err
 }
 
 // before yields what step i comes after: its edges, and for a step of a criterion, which runs over everything,
@@ -405,8 +437,9 @@ func (k *kernel) lower(below bits) []*sws.Layer {
 	for j := range below.all() {
 		out = append(out, k.steps[j].res.layer)
 	}
-	for a, b := 0, len(out)-1; a < b; a, b = a+1, b-1 {
-		out[a], out[b] = out[b], out[a]
+	slices.Reverse(out)
+	if k.cleared != nil {
+		out = append(out, k.cleared)
 	}
 	return out
 }

@@ -196,12 +196,6 @@ func (k *kernel) stale(pl *plan.Plan) ([]string, error) {
 	for _, t := range pl.Tasks {
 		there[t.Name], fixed[t.Name] = true, t.Fixed
 	}
-	wrote := map[string]bool{}
-	for i := range k.steps {
-		for _, c := range k.produced(i) {
-			wrote[c.Path] = true
-		}
-	}
 	g := *k.w.System
 	var out []string
 	for id, n := range g.Nodes("artifact") {
@@ -209,7 +203,7 @@ func (k *kernel) stale(pl *plan.Plan) ([]string, error) {
 		if err := cbor.Unmarshal(n.Data, &a); err != nil {
 			return nil, err
 		}
-		if kind := kindOf(a.Type); kind != sws.File && kind != sws.Link || wrote[a.Path] || declared.covers(a.Path) {
+		if kind := kindOf(a.Type); kind != sws.File && kind != sws.Link || declared.covers(a.Path) {
 			continue
 		}
 		for _, e := range g.Out(id, "produced") {

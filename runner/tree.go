@@ -26,7 +26,8 @@ type files struct {
 	mu      sync.RWMutex
 	written map[string][]write // by path, in the order in which the steps ended
 	layers  map[int][]sws.Change
-	cuts    bits // steps that took a directory away: only over those parents matter
+	gone    map[string]bool // stale outputs
+	cuts    bits            // steps that took a directory away: only over those parents matter
 	globs   map[string][]string
 	lists   map[string]listing
 }
@@ -81,6 +82,15 @@ func (f *files) forget() {
 	f.written, f.layers, f.cuts = map[string][]write{}, map[int][]sws.Change{}, nil
 }
 
+// clear makes stale outputs invisible.
+func (f *files) clear(gone []string) {
+	f.gone = map[string]bool{}
+	for _, p := range gone {
+		f.gone[p] = true
+	}
+	f.forgetLists()
+}
+
 // forgetLists drops what wildcards stood for: a file changed while steps ran.
 func (f *files) forgetLists() {
 	f.mu.Lock()
@@ -118,6 +128,9 @@ func (f *files) above(p string, below bits) (sws.Entry, bool) {
 func (f *files) entry(p string, below bits) (sws.Entry, error) {
 	if e, ok := f.above(p, below); ok {
 		return e, nil
+	}
+	if f.gone[p] {
+		return sws.Entry{}, nil
 	}
 	e, _, err := f.base.Entry(p)
 	return e, err

@@ -129,9 +129,7 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	o := w.options()
 	o.Hold, o.KeepGoing, o.Sink, o.Live = r.Hold, r.KeepGoing, sink, live
 	o.Rules, o.Observed = p.program.Rules(), p.program.Observed()
-	digest := p.program.Digest()
-	last, err := os.ReadFile(w.meta("index/program")) // without it the outputs are looked through once more
-	o.Stale = err != nil || !bytes.Equal(last, digest[:])
+	o.Stale = w.newProgram(p.program)
 	out, err := runner.Apply(ctx, w.runnerWorkspace(), p.first, p, o)
 	if err != nil {
 		return nil, err
@@ -144,9 +142,19 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 		return nil, err
 	}
 	if o.Stale {
-		err = os.WriteFile(w.meta("index/program"), digest[:], 0o644)
+		digest := p.program.Digest()
+		err = os.WriteFile(w.meta(programIndex), digest[:], 0o644)
 	}
 	return out, err
+}
+
+// programIndex holds the digest of the program whose stale outputs are gone. Without it they are looked for once more.
+const programIndex = "index/program"
+
+func (w *Workspace) newProgram(p *compiler.Program) bool {
+	digest := p.Digest()
+	last, err := os.ReadFile(w.meta(programIndex))
+	return err != nil || !bytes.Equal(last, digest[:])
 }
 
 // Plan says what Apply would do, and changes nothing. It waits for no other process.
@@ -165,7 +173,7 @@ func (w *Workspace) Plan(ctx context.Context, r Request) (*runner.Forecast, erro
 		return nil, err
 	}
 	o := w.options()
-	o.Rules, o.Observed = p.program.Rules(), p.program.Observed()
+	o.Rules, o.Observed, o.Stale = p.program.Rules(), p.program.Observed(), w.newProgram(p.program)
 	return runner.Foresee(w.runnerWorkspace(), p.first, w.isolated(), o)
 }
 
