@@ -13,11 +13,11 @@ import (
 	"github.com/flyingrobots/jitos/lang/diag"
 )
 
+// Calls with constant arguments make units of their own, whose files are followed. A task that calls itself with another
+// argument each time would make them without end, so this goes only so far: then arguments are left to the search.
 const (
-	// maxConstantDepth is how many calls with constant arguments may lead from one task to the next before the arguments
-	// are left to the search: a task that calls itself with one more each time would never end otherwise.
-	maxConstantDepth = 64
-	maxUnits         = 1_000_000
+	maxDepth = 64     // calls that lead from one to the next
+	maxDeep  = 10_000 // units that more than one call led to
 )
 
 // build makes the units of a domain.
@@ -28,7 +28,7 @@ type build struct {
 	units     []*unit
 	byName    map[string]*unit
 	queue     []*unit
-	flow      *flow
+	deep      int // units that more than one call led to
 }
 
 // member and constant arguments make a unit; it is prepared later, from the queue.
@@ -50,6 +50,9 @@ func (b *build) unit(m *member, args []cty.Value, depth int) *unit {
 	}
 	u := &unit{name: name, task: m.task, member: m, args: args, depth: depth}
 	u.frame = &frame{env: in, unit: u}
+	if depth > 1 {
+		b.deep++
+	}
 	b.enter(u)
 	return u
 }
@@ -113,7 +116,7 @@ func (b *build) enter(u *unit) {
 
 // run prepares all units that are waiting, and those that these call.
 func (b *build) run() {
-	for len(b.queue) > 0 && len(b.units) < maxUnits {
+	for len(b.queue) > 0 {
 		u := b.queue[0]
 		b.queue = b.queue[1:]
 		b.prepare(u)
@@ -410,7 +413,7 @@ func (b *build) callMember(m *member, with []*lang.Attr, f *frame, at diag.Range
 	if len(with) > 0 {
 		depth++
 	}
-	if constant && depth <= maxConstantDepth {
+	if constant && depth <= maxDepth && (depth <= 1 || b.deep < maxDeep) {
 		return b.unit(m, args, depth), nil, true
 	}
 	u := b.lifted(m)

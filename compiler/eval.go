@@ -243,6 +243,11 @@ func (e *evaluator) value(x hcl.Expression, in env) (v cty.Value, ok bool) {
 		ctx.Variables = in.with("local", cty.ObjectVal(locals))
 	}
 	v, ds := x.Value(ctx)
+	if r.root("task") {
+		for _, d := range ds {
+			d.EvalContext = nil // a task is no value that could be shown
+		}
+	}
 	e.diags = append(e.diags, lang.FromHCL(ds, lang.CodeEvaluation)...)
 	return v, !ds.HasErrors()
 }
