@@ -176,7 +176,7 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 		}
 	}
 	for _, p := range k.gone {
-		if err := k.observe(Observation{What: "stale", Name: p, Text: "no task declares it any more"}); err != nil {
+		if err := k.observe(Observation{What: "stale", Name: p, Text: p + " goes: no task declares it any more"}); err != nil {
 			return nil, err
 		}
 	}
@@ -498,7 +498,7 @@ func (k *kernel) grants(s *plan.Step) ([]sandbox.Bind, []string, error) {
 		binds = append(binds, sandbox.Bind{From: dir, To: dir, Write: true})
 		env = append(env, c.Env+"="+dir)
 	}
-	grant := func(paths []string, write bool) {
+	grant := func(paths []string, write bool) error {
 		for _, p := range paths {
 			if rest, ok := strings.CutPrefix(p, "~/"); ok {
 				home, _ := k.o.Env("HOME")
@@ -507,11 +507,16 @@ func (k *kernel) grants(s *plan.Step) ([]sandbox.Bind, []string, error) {
 			if !filepath.IsAbs(p) {
 				p = filepath.Join(k.w.Root, p)
 			}
+			if _, err := os.Stat(p); err != nil {
+				return failf("it is allowed %s, which is not there: %s", p, reasonOf(err))
+			}
 			binds = append(binds, sandbox.Bind{From: p, To: p, Write: write})
 		}
+		return nil
 	}
-	grant(s.Allow.ReadOnly, false)
-	grant(s.Allow.Write, true)
+	if err := errors.Join(grant(s.Allow.ReadOnly, false), grant(s.Allow.Write, true)); err != nil {
+		return nil, nil, err
+	}
 	for _, name := range s.Allow.Env {
 		if v, ok := k.o.Env(name); ok {
 			env = append(env, name+"="+v)

@@ -18,6 +18,9 @@ import (
 
 // Journal is where collapses are recorded.
 type Journal interface {
+	// Settle makes durable what was recorded before. Nothing is decided until it has returned: whoever completes the
+	// transaction after a crash records it on top of that. It may be called from another goroutine than Collapse.
+	Settle() error
 	// Collapsed records r durably before it returns. It may be called again, by a later process, for a transaction
 	// that is recorded already; then it does nothing.
 	Collapsed(r Receipt) error
@@ -119,6 +122,13 @@ func (s *Space) record(r Receipt) error {
 	}
 	s.at("record")
 	return s.journal.Collapsed(r)
+}
+
+func (s *Space) settle() error {
+	if s.journal == nil {
+		return nil
+	}
+	return s.journal.Settle()
 }
 
 // prepare checks a transaction against the workspace and turns it into operations. froms gives the layers that hold
@@ -336,7 +346,10 @@ func (x *tx) stage(ctx context.Context, froms []*Layer) error {
 			return err
 		}
 	}
-	return x.space.sync("stage-sync", x.dir, append(files, draftName), x.space.meta.fd)
+	return together([]func() error{
+		func() error { return x.space.sync("stage-sync", x.dir, append(files, draftName), x.space.meta.fd) },
+		x.space.settle,
+	})
 }
 
 func (x *tx) create(name string, b []byte) error {

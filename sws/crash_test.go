@@ -53,6 +53,8 @@ func crashSet(space *Space, root string) (*Set, Transaction, error) {
 // fileJournal is a journal that survives its process: a line for each receipt.
 type fileJournal struct{ path string }
 
+func (j fileJournal) Settle() error { return nil }
+
 func (j fileJournal) Collapsed(r Receipt) error {
 	line := fmt.Sprintf("%s %v %d\n", r.Tx, r.Aborted == "", len(r.Ops))
 	old, err := os.ReadFile(j.path)

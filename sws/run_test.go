@@ -28,9 +28,12 @@ type bench struct {
 
 // notes is a journal in memory.
 type notes struct {
-	receipts []Receipt
-	err      error
+	receipts  []Receipt
+	err       error
+	unsettled error // what Settle fails with
 }
+
+func (n *notes) Settle() error { return n.unsettled }
 
 func (n *notes) Collapsed(r Receipt) error {
 	if n.err != nil {
@@ -115,6 +118,31 @@ func (b *bench) try(script string, lower ...*Layer) (*Layer, sandbox.Result, str
 	var out bytes.Buffer
 	l, res, err := b.set.Run(b.t.Context(), 0, lower, Command{Argv: []string{"/bin/sh", "-ec", script}, Env: []string{"PATH=/usr/bin:/bin"}, Output: &out})
 	return l, res, out.String(), err
+}
+
+// made is the layer of a command that nobody needs to run. What is made: "" deletes, "/" is a directory, "600 text" a
+// file with that mode.
+func (b *bench) made(what map[string]string) *Layer {
+	b.t.Helper()
+	var changes []Change
+	for p, s := range what {
+		c := Change{Path: p}
+		switch {
+		case s == "/":
+			c.After = Entry{Kind: Dir, Mode: 0o755}
+		case s != "":
+			c.After.Kind = File
+			fmt.Sscanf(s, "%o", &c.After.Mode)
+			_, text, _ := strings.Cut(s, " ")
+			d, err := b.space.store.Put([]byte(text))
+			require.NoError(b.t, err)
+			c.After.Digest, c.After.Size = d, int64(len(text))
+		}
+		changes = append(changes, c)
+	}
+	l, err := b.set.Restore(changes)
+	require.NoError(b.t, err)
+	return l
 }
 
 func (b *bench) collapse(tx string, layers ...*Layer) Receipt {
