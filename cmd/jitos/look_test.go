@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -86,4 +87,24 @@ func TestLogReadsLikeTheTour(t *testing.T) {
 `, plain.String())
 	require.NoError(t, writeRuns(&colored, screen.Style{Unicode: true, Color: true}, runs, now))
 	require.Contains(t, colored.String(), "\x1b[31m✗\x1b[0m conflict")
+}
+
+func TestForecastOfManyStepsIsShort(t *testing.T) {
+	f := &runner.Forecast{Plan: &plan.Plan{Target: "all", Tree: []plan.Node{{Parent: -1}}}}
+	for i := range 1000 {
+		f.Plan.Steps = append(f.Plan.Steps, plan.Step{ID: fmt.Sprintf("page[%q]", fmt.Sprint(i)), Task: "page"})
+		f.Steps = append(f.Steps, runner.StepForecast{Runs: i < 998, Outcome: runner.UpToDate})
+		f.Changes = append(f.Changes, fmt.Sprintf("out/%d", i))
+		if i < 998 {
+			f.Steps[i] = runner.StepForecast{Runs: true, Outcome: runner.Ran, Reasons: []string{"never ran"}}
+		}
+	}
+	var out strings.Builder
+	require.NoError(t, writeForecast(&out, screen.Style{Unicode: true}, f, estimated{}, false))
+	require.Equal(t, `all
+  page (998)   runs   never ran
+  2 steps that need not run
+998 steps to run, 2 up to date.
+May change  out/0, out/1, out/2, out/3, out/4, out/5, out/6, out/7, out/8, out/9 and 990 more
+`, out.String())
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/flyingrobots/jitos/cmd/internal/app"
 	"github.com/flyingrobots/jitos/cmd/internal/screen"
+	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/runner"
 )
 
@@ -42,87 +43,40 @@ func (c *planCmd) run(ctx context.Context, s *session) error {
 	return s.page(func(out io.Writer) error { return writeForecast(out, s.style, f, e, c.request().Target == "") })
 }
 
-// manySteps is from where on steps that do not run are only counted.
+// manySteps is from where on steps are told together: those that need not run, and members of a family that run for
+// the same reasons.
 const manySteps = 50
 
 // writeForecast shows the steps below the ways that lead to them, with the reason each runs or not.
 func writeForecast(out io.Writer, s screen.Style, f *runner.Forecast, e estimated, isDefault bool) error {
 	var b strings.Builder
-	p := f.Plan
-	b.WriteString(screen.Clean(p.Target))
-	if isDefault && p.Target != "default" {
+	b.WriteString(screen.Clean(f.Plan.Target))
+	if isDefault && f.Plan.Target != "default" {
 		b.WriteString("  (default)")
 	}
 	b.WriteString("\n")
-	type line struct {
-		head string
-		row  row
-	}
-	var lines []line
-	var at []string
-	runs, cached, hidden := 0, 0, 0
-	for i, step := range p.Steps {
-		forecast := f.Steps[i]
-		if forecast.Runs {
-			runs++
-		} else if forecast.Outcome == runner.Cached {
-			cached++
-		}
-		if !forecast.Runs && len(p.Steps) > manySteps {
-			hidden++
-			continue
-		}
-		var ways []string
-		for n := step.Node; n >= 0; n = p.Tree[n].Parent {
-			if p.Tree[n].Method != "" {
-				ways = append(ways, screen.Clean(p.Tree[n].Task+" by "+p.Tree[n].Method))
-			}
-		}
-		slices.Reverse(ways)
-		for depth, way := range ways {
-			if depth >= len(at) || at[depth] != way || !slices.Equal(at[:depth], ways[:depth]) {
-				lines = append(lines, line{head: strings.Repeat("  ", depth+1) + way})
-			}
-		}
-		at = ways
-		verb := map[string]string{runner.Cached: "cached", runner.UpToDate: "up to date"}[forecast.Outcome]
-		if forecast.Runs {
-			verb = "runs"
-		}
-		name := screen.Clean(step.ID)
-		if step.Criterion != "" {
-			name = "success " + strconv.Quote(step.Criterion)
-		}
-		lines = append(lines, line{row: row{strings.Repeat("  ", len(ways)) + name,
-			cmp.Or(verb, forecast.Outcome), screen.Clean(reasons(forecast.Reasons))}})
-	}
-	var rows []row
-	for _, l := range lines {
-		if l.row != nil {
-			rows = append(rows, l.row)
-		}
-	}
+	rows := stepRows(f)
 	widths := columnWidths(rows)
 	widths[0] = max(widths[0], 10)
-	for _, l := range lines {
-		if l.row == nil {
-			fmt.Fprintln(&b, l.head)
-			continue
-		}
-		writeRows(&b, []row{l.row}, widths)
+	writeRows(&b, rows, widths)
+
+	count := map[string]int{}
+	for _, step := range f.Steps {
+		count[verb(step)]++
 	}
-	if hidden > 0 {
-		fmt.Fprintf(&b, "  %s that need not run\n", screen.Count(hidden, "step"))
+	runs := count["runs"] + count["fails"]
+	if idle := len(f.Steps) - runs; idle > 0 && len(f.Steps) > manySteps {
+		fmt.Fprintf(&b, "  %s that need not run\n", screen.Count(idle, "step"))
 	}
-	fmt.Fprintf(&b, "%s to run, %d up to date", screen.Count(runs, "step"), len(p.Steps)-runs-cached)
-	if cached > 0 {
-		fmt.Fprintf(&b, ", %d cached", cached)
+	fmt.Fprintf(&b, "%s to run, %d up to date", screen.Count(runs, "step"), count["up to date"])
+	if n := count["cached"]; n > 0 {
+		fmt.Fprintf(&b, ", %d cached", n)
 	}
 	b.WriteString(".")
 	if e.total > 0 {
 		fmt.Fprintf(&b, " About %s", screen.About(e.total))
 		if len(e.critical) > 1 {
-			fmt.Fprintf(&b, " (critical path %s)", screen.Clean(strings.Join(e.critical, " "+s.Arrow()+" ")))
+			fmt.Fprintf(&b, " (critical path %s)", longPath(s, e.critical))
 		}
 		b.WriteString(".")
 	}
@@ -136,6 +90,77 @@ func writeForecast(out io.Writer, s screen.Style, f *runner.Forecast, e estimate
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// stepRows are the lines of a forecast: a step each, and where it begins the way that leads to it.
+func stepRows(f *runner.Forecast) []row {
+	p := f.Plan
+	many := len(p.Steps) > manySteps
+	var rows []row
+	var at []string
+	for i := 0; i < len(p.Steps); {
+		step, forecast, n := p.Steps[i], f.Steps[i], 1
+		for many && i+n < len(p.Steps) && p.Steps[i+n].Task == step.Task && p.Steps[i+n].Criterion == step.Criterion && alike(f.Steps[i+n], forecast) {
+			n++
+		}
+		i += n
+		if many && !forecast.Runs {
+			continue
+		}
+		ways := waysTo(p, step.Node)
+		for depth, way := range ways {
+			if depth >= len(at) || !slices.Equal(at[:depth+1], ways[:depth+1]) {
+				rows = append(rows, row{strings.Repeat("  ", depth) + way})
+			}
+		}
+		at = ways
+		name := screen.Clean(step.ID)
+		switch {
+		case step.Criterion != "":
+			name = "success " + strconv.Quote(step.Criterion)
+		case n > 1:
+			name = fmt.Sprintf("%s (%d)", step.Task, n)
+		}
+		rows = append(rows, row{strings.Repeat("  ", len(ways)) + name, verb(forecast), screen.Clean(reasons(forecast.Reasons))})
+	}
+	return rows
+}
+
+func alike(a, b runner.StepForecast) bool {
+	return a.Runs == b.Runs && a.Outcome == b.Outcome && slices.Equal(a.Reasons, b.Reasons)
+}
+
+// waysTo are the methods on the way to a node, from above.
+func waysTo(p *plan.Plan, node int) []string {
+	var ways []string
+	for n := node; n >= 0; n = p.Tree[n].Parent {
+		if p.Tree[n].Method != "" {
+			ways = append(ways, screen.Clean(p.Tree[n].Task+" by "+p.Tree[n].Method))
+		}
+	}
+	slices.Reverse(ways)
+	return ways
+}
+
+// verb is what will become of a step.
+func verb(f runner.StepForecast) string {
+	switch {
+	case f.Outcome == runner.Failed:
+		return "fails"
+	case f.Runs:
+		return "runs"
+	case f.Outcome == runner.UpToDate:
+		return "up to date"
+	}
+	return f.Outcome
+}
+
+// longPath joins steps, the middle of many left out.
+func longPath(s screen.Style, steps []string) string {
+	if len(steps) > 8 {
+		steps = slices.Concat(steps[:4], []string{s.Text("…")}, steps[len(steps)-3:])
+	}
+	return screen.Clean(strings.Join(steps, " "+s.Arrow()+" "))
 }
 
 // reasons joins why a step runs. Those that it waits for are named once, and not all of a large family.
