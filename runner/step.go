@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/runner/worker"
@@ -165,7 +164,6 @@ func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Inv
 			r.node, r.known, r.event = old.node, old.known, old.event
 			r.inputs, r.after = old.inputs, old.after
 			r.notes = nil
-			r.entered(old)
 			return nil
 		}
 		if d.known != nil {
@@ -195,9 +193,6 @@ func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Inv
 		r.event = Result{Run: k.run, Step: s.ID, Range: at(s)}
 	}
 }
-
-// entered marks a result that another plan of this run brought into state already.
-func (r *result) entered(old *result) { r.event.Outcome = old.outcome }
 
 func (k *kernel) invocation(i int, d *decision) Invocation {
 	s := &k.plan.Steps[i]
@@ -283,8 +278,15 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	if err != nil {
 		return false, err
 	}
+	if s.Command.Dir != "." {
+		if e, err := k.files.entry(s.Command.Dir, below); err != nil {
+			return false, ofStep(err)
+		} else if e.Kind != sws.Dir {
+			return false, failf("its dir %s does not exist", s.Command.Dir)
+		}
+	}
 	if err := k.lookAtOutputs(s); err != nil {
-		return false, err
+		return false, ofStep(err)
 	}
 	out := &capture{live: func(b []byte) {
 		if k.o.Live.Output != nil {
@@ -297,7 +299,7 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 		Network: s.Allow.Network, Output: out, Timeout: s.Timeout, Grace: k.o.Grace,
 	})
 	if err != nil {
-		return false, err
+		return false, ofStep(err)
 	}
 	e := &r.event
 	e.Exit, e.Signal, e.RSS, e.Wall, e.Left = res.Exit, res.Signal, res.MaxRSS, int64(res.Wall), res.Left
@@ -349,6 +351,14 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	return false, k.keyAfter(s, r)
 }
 
+// ofStep tells what is the step's own fault from what is the kernel's.
+func ofStep(err error) error {
+	if _, refused := errors.AsType[*sws.RefusedError](err); refused || errors.Is(err, sws.ErrSymlink) {
+		return &stepError{err.Error()}
+	}
+	return err
+}
+
 // badEnd says why a command that ended did not succeed.
 func badEnd(s *plan.Step, res sandbox.Result) string {
 	switch {
@@ -396,7 +406,7 @@ func (k *kernel) judge(s *plan.Step, i int, layer *sws.Layer, r *result) error {
 	if err != nil {
 		return err
 	}
-	if undeclared := files_(dropped); len(undeclared) > 0 {
+	if undeclared := notDirs(dropped); len(undeclared) > 0 {
 		text := "writes what it does not declare, which is left out: " + few(undeclared)
 		if k.plan.Strict {
 			return failf("writes what it does not declare (strict): %s", few(undeclared))
@@ -429,8 +439,8 @@ func (k *kernel) judge(s *plan.Step, i int, layer *sws.Layer, r *result) error {
 	return nil
 }
 
-// files_ lists the paths of changes that are not directories.
-func files_(cs []sws.Change) []string {
+// notDirs lists the paths of changes that are not directories.
+func notDirs(cs []sws.Change) []string {
 	var out []string
 	for _, c := range cs {
 		if c.After.Kind != sws.Dir {
@@ -635,12 +645,16 @@ func (c *capture) bytes() []byte {
 	return slices.Concat(c.head.Bytes(), gap, c.last.Bytes())
 }
 
-// tail is the last lines of a log.
+// tail is the last lines of a log, none of them longer than a few lines of a terminal.
 func tail(b []byte, lines int) string {
+	const longest = 400
 	s := strings.TrimRight(strings.ToValidUTF8(string(b[max(0, len(b)-16<<10):]), "\uFFFD"), "\n")
 	all := strings.Split(s, "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	all = all[max(0, len(all)-lines):]
+	for i, l := range all {
+		if r := []rune(l); len(r) > longest {
+			all[i] = string(r[:longest]) + "…"
+		}
+	}
+	return strings.Join(all, "\n")
 }
-
-// grace is how long a cancelled step may take to end.
-const grace = 5 * time.Second
