@@ -1,6 +1,7 @@
 package htn
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -62,7 +63,8 @@ type task struct {
 	inert  bool // nothing that it, or what is below it, does matters to others, or the other way round
 	rng    diag.Range
 
-	recursive bool // it, or something below it, can be below itself
+	byLength  []int32 // ways, those with the fewest steps first; nil: as written
+	recursive bool    // it, or something below it, can be below itself
 }
 
 func (t *task) group() bool { return t.op == nil && len(t.ways) == 0 }
@@ -143,6 +145,7 @@ func Compile(d Domain) (*Program, error) {
 	}
 	p.findInert()
 	p.findRecursive()
+	p.findLengths()
 	return p, nil
 }
 
@@ -609,6 +612,62 @@ func (p *Program) findRecursive() {
 			if uses[u]--; uses[u] == 0 {
 				queue = append(queue, u)
 			}
+		}
+	}
+}
+
+// findLengths orders ways by how many steps a plan has that uses it, at least.
+func (p *Program) findLengths() {
+	users := p.users()
+	least := make([]int, len(p.tasks))
+	queued := make([]bool, len(p.tasks))
+	var queue []int32
+	for i := range p.tasks {
+		least[i] = math.MaxInt32
+		queued[i] = true
+		queue = append(queue, int32(i))
+	}
+	length := func(w *way) (n int) {
+		for _, s := range w.subs {
+			n = min(n+least[s.task], math.MaxInt32)
+		}
+		return n
+	}
+	for k := 0; k < len(queue); k++ {
+		t, n := &p.tasks[queue[k]], math.MaxInt32
+		queued[queue[k]] = false
+		if t.op != nil {
+			n = 1
+		} else if t.group() {
+			n = 0
+		}
+		for j := range t.ways {
+			if t.op == nil {
+				n = min(n, length(&t.ways[j]))
+			}
+		}
+		if n < least[queue[k]] {
+			least[queue[k]] = n
+			for _, u := range users[queue[k]] {
+				if !queued[u] {
+					queued[u] = true
+					queue = append(queue, u)
+				}
+			}
+		}
+	}
+	for i := range p.tasks {
+		t := &p.tasks[i]
+		if len(t.ways) < 2 {
+			continue
+		}
+		order := make([]int32, len(t.ways))
+		for j := range order {
+			order[j] = int32(j)
+		}
+		slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(length(&t.ways[a]), length(&t.ways[b])) })
+		if !slices.IsSorted(order) {
+			t.byLength = order
 		}
 	}
 }

@@ -20,7 +20,8 @@ type frame struct {
 	rest   *agenda   // the agenda without it
 	enter  mark      // the world at this moment
 	begun  mark      // the world once the needs of the task are begun
-	way    int32     // the method being tried; -1 before the first
+	turn   int32     // how many methods were tried before the present one; -1 before the first
+	way    int32     // the method being tried
 	binds  int32     // where the bindings of its free variables start in search.binds
 	next   int32     // how many of them have been tried
 	count  int32     // of how many
@@ -64,7 +65,9 @@ type search struct {
 	regs     []int32
 	nodes    int
 	round    round
-	until    int               // at so many nodes the round has had its share
+	until    int               // at so much effort the round has had its share
+	failures int               // moments given up
+	parallel bool              // there are tasks that could be interleaved
 	rounds   []round           // those to come
 	puller   *puller           // of the present round
 	pullers  [2]*puller        // when tasks are interleaved, and when not
@@ -176,9 +179,11 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 	}
 	s.root, s.initial = root, slices.Clone(w.bits)
 	s.goals = regs
-	s.rounds = []round{{nesting: 1, serial: true}}
-	if !root.total || slices.ContainsFunc(p.tasks, func(t task) bool { return slices.ContainsFunc(t.ways, func(w way) bool { return !w.total }) }) {
-		s.rounds = []round{{nesting: 1, serial: true, share: 1 << 17}, {nesting: 1, share: 1 << 17}}
+	const share = 1 << 16
+	s.rounds = []round{{nesting: 1, serial: true, share: share}, {nesting: 1, serial: true, short: true, share: share}}
+	s.parallel = !root.total || slices.ContainsFunc(p.tasks, func(t task) bool { return slices.ContainsFunc(t.ways, func(w way) bool { return !w.total }) })
+	if s.parallel {
+		s.rounds = slices.Insert(s.rounds, 1, round{nesting: 1, share: share})
 	}
 	s.nextRound()
 	return s, nil
@@ -188,7 +193,8 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 type round struct {
 	nesting int  // how often a task may be below itself with the same facts
 	serial  bool // of several tasks that could come next only the first is taken
-	share   int  // so many nodes, then it is another's turn; 0: all it wants
+	short   bool // methods with fewer steps come first: where the written order does not lead to a plan
+	share   int  // so much effort, then it is another's turn
 }
 
 // nextRound begins again with the next round, and returns false if nothing was left out in the last of its kind.
@@ -196,17 +202,14 @@ func (s *search) nextRound() bool {
 	if last := s.round; last.nesting > 0 && s.cut {
 		last.nesting, last.share = 4*last.nesting, 4*last.share
 		s.rounds = append(s.rounds, last)
-	} else if last.nesting > 0 && !last.serial {
+	} else if last.nesting > 0 && !(last.serial && s.parallel) {
 		s.rounds = nil // there is nothing that it did not try
 	}
 	if len(s.rounds) == 0 {
 		return false
 	}
 	s.round, s.rounds = s.rounds[0], s.rounds[1:]
-	s.until = s.limits.Nodes + 1
-	if s.round.share > 0 {
-		s.until = s.nodes + s.round.share
-	}
+	s.until = s.effort() + s.round.share
 	which := 0
 	if s.round.serial {
 		which = 1
@@ -219,10 +222,13 @@ func (s *search) nextRound() bool {
 	s.cut, s.seen, s.latest, s.hopeless = false, map[key]*refusal{}, map[key]int32{}, map[key]*hopeless{}
 	s.w.undo(mark{sum: s.w.zero})
 	first := s.expand(&pending{task: -1, shared: -1}, &s.root, s.goals, -1, nil)
-	s.frames = append(s.frames[:0], frame{agenda: first, enter: s.w.mark(), way: -1, low: none, deps: noSpan})
+	s.frames = append(s.frames[:0], frame{agenda: first, enter: s.w.mark(), turn: -1, low: none, deps: noSpan})
 	s.seen[s.w.sum] = s.open
 	return true
 }
+
+// effort is mostly about failures: a search that gets along is left alone.
+func (s *search) effort() int { return s.failures + s.nodes>>4 }
 
 func positive(n, otherwise int) int {
 	if n > 0 {
@@ -295,14 +301,14 @@ func (s *search) banned(n *pending, wi int32, bind []int32) *ban {
 func (s *search) nextPlan(ctx context.Context) (bool, error) {
 	if len(s.frames) == 1 && s.frames[0].agenda == nil { // nothing to do: one plan, the empty one
 		f := &s.frames[0]
-		f.solved, f.way = true, f.way+1
-		if f.way > 0 {
+		f.solved, f.turn = true, f.turn+1
+		if f.turn > 0 {
 			s.frames = s.frames[:0]
 		}
-		return f.way == 0, nil
+		return f.turn == 0, nil
 	}
 	for len(s.frames) > 0 {
-		if s.nodes >= s.until {
+		if s.effort() >= s.until {
 			s.cut = true
 			return false, nil
 		}
@@ -351,9 +357,13 @@ func (s *search) step() (after *agenda, ok bool, err error) {
 			if err := s.bind(f); err != nil {
 				return nil, false, err
 			}
-		case f.pick != nil && int(f.way)+1 < s.ways(f.pick):
+		case f.pick != nil && int(f.turn)+1 < s.ways(f.pick):
 			s.w.undo(f.begun)
-			f.way++
+			f.turn++
+			f.way = f.turn
+			if by := s.p.tasks[f.pick.task].byLength; s.round.short && by != nil {
+				f.way = by[f.turn]
+			}
 			if err := s.bind(f); err != nil {
 				return nil, false, err
 			}
@@ -397,7 +407,7 @@ func (s *search) choose(f *frame) bool {
 		if ok {
 			f.at, f.pick, f.rest = next, n, without(f.agenda, next)
 			f.begun = s.w.mark()
-			f.way, f.next, f.count = -1, 0, 0
+			f.turn, f.next, f.count = -1, 0, 0
 			s.enclose(f)
 			return true
 		}
@@ -559,7 +569,7 @@ func (s *search) descend(after *agenda) error {
 		cost = f.cost + t.ways[f.way].cost
 	}
 	s.seen[s.w.sum] = s.open
-	s.frames = append(s.frames, frame{agenda: after, enter: s.w.mark(), way: -1, binds: int32(len(s.binds)), cost: cost, low: none, deps: noSpan})
+	s.frames = append(s.frames, frame{agenda: after, enter: s.w.mark(), turn: -1, binds: int32(len(s.binds)), cost: cost, low: none, deps: noSpan})
 	return nil
 }
 
@@ -571,6 +581,7 @@ func (s *search) bytes() int {
 
 // retreat gives up the last frame and tells the one before why.
 func (s *search) retreat() {
+	s.failures++
 	last := len(s.frames) - 1
 	f := s.frames[last]
 	s.frames[last] = frame{}
