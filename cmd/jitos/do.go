@@ -25,12 +25,15 @@ func (t target) request() app.Request {
 }
 
 // typed is the command as a person would type it again.
-func (t target) typed(verb string) string {
+func (t target) typed(verb string, vars []string) string {
 	words := []string{"jitos", verb}
 	for _, w := range append([]string{t.Target}, t.Args...) {
 		if w != "" {
 			words = append(words, screen.Quote(w))
 		}
+	}
+	for _, v := range vars {
+		words = append(words, "--var", screen.Quote(v))
 	}
 	return strings.Join(words, " ")
 }
@@ -47,18 +50,18 @@ func (c *applyCmd) run(ctx context.Context, s *session) error {
 	request := c.request()
 	request.Hold, request.KeepGoing = c.Hold || c.Preview, c.KeepGoing
 	if o, ok := app.NothingToDo(s.options(c.runFlags), request); ok {
-		return s.end(ctx, o, screen.Asked{Command: c.typed("apply"), Hold: request.Hold})
+		return s.end(ctx, o, screen.Asked{})
 	}
 	w, err := s.open(c.runFlags)
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	var last []runner.Change
+	asked := screen.Asked{Command: c.typed("apply", c.Var), Hold: request.Hold}
 	o, err := s.show(func(v shown) (*runner.Outcome, error) {
 		return w.Apply(ctx, request, func(e runner.Event) {
-			if r, ok := e.Data.(*runner.Result); ok && len(r.Changes) > 0 {
-				last = r.Changes
+			if r, ok := e.Data.(*runner.Result); ok {
+				asked.Ended(r)
 			}
 			v.sink(e)
 		}, v.live)
@@ -75,7 +78,7 @@ func (c *applyCmd) run(ctx context.Context, s *session) error {
 			return err
 		}
 	}
-	return s.end(ctx, o, screen.Asked{Command: c.typed("apply"), Hold: request.Hold, Last: last})
+	return s.end(ctx, o, asked)
 }
 
 // show shows a run while it goes on.
@@ -171,7 +174,7 @@ func (c *cleanCmd) run(ctx context.Context, s *session) error {
 	if o.Status == runner.Nothing && !s.flags.JSON {
 		return s.say("Nothing to clean: no output is there.")
 	}
-	return s.end(ctx, o, screen.Asked{Command: c.typed("clean"), Done: fmt.Sprintf("Removed %s (run %d).  %s",
+	return s.end(ctx, o, screen.Asked{Command: c.typed("clean", c.Var), Done: fmt.Sprintf("Removed %s (run %d).  %s",
 		screen.Count(screen.Files(o.Changed), "file"), o.Run, s.hints("jitos undo"))})
 }
 

@@ -141,7 +141,10 @@ func TestSummaryEndsWithWhatToDo(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, tt.want, screen.Summary(screen.Style{Unicode: true}, &tt.outcome, screen.Asked{Command: "jitos apply x", Last: []runner.Change{file("unchanged"), file("bin/server")}}))
+			asked := screen.Asked{Command: "jitos apply x"}
+			asked.Ended(&runner.Result{Outcome: runner.Ran, Changes: []runner.Change{file("unchanged"), file("bin/server")}})
+			asked.Ended(&runner.Result{Outcome: runner.Failed, Log: []byte{1}})
+			require.Equal(t, tt.want, screen.Summary(screen.Style{Unicode: true}, &tt.outcome, asked))
 		})
 	}
 }

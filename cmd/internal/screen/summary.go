@@ -13,10 +13,22 @@ import (
 
 // Asked is what a run was asked for, as far as its summary needs it.
 type Asked struct {
-	Command string          // as a person would type it again: "jitos apply release"; "" if that makes no sense
-	Hold    bool            // keep the result aside, whatever the outcome
-	Last    []runner.Change // of the step that ended last
-	Done    string          // what is said of a run that is done, instead of how many files were collapsed
+	Command string // as a person would type it again: "jitos apply release"; "" if that makes no sense
+	Hold    bool   // keep the result aside, whatever the outcome
+	Done    string // what is said of a run that is done, instead of how many files were collapsed
+
+	last    []runner.Change // of the step that ended last
+	printed bool            // the step that failed last printed something
+}
+
+// Ended takes note of how a step ended.
+func (a *Asked) Ended(r *runner.Result) {
+	if len(r.Changes) > 0 {
+		a.last = r.Changes
+	}
+	if r.Outcome == runner.Failed {
+		a.printed = len(r.Log) > 0
+	}
 }
 
 // Summary tells how a run ended and what can be typed next. Each of its lines ends with a newline.
@@ -37,7 +49,7 @@ func Summary(s Style, o *runner.Outcome, asked Asked) string {
 			say("No file changed (run %d, sws %d%s).%s", o.Run, o.SWS, counts(o), next(show))
 		default:
 			say("Collapsed %s into the workspace (run %d, sws %d%s).%s", Count(files(o.Changed), "file"),
-				o.Run, o.SWS, counts(o), next(append(why(o.Changed, asked.Last), "jitos undo")...))
+				o.Run, o.SWS, counts(o), next(append(why(o.Changed, asked.last), "jitos undo")...))
 		}
 		switch n := len(o.FailedWays); {
 		case n == 1:
@@ -66,7 +78,7 @@ func Summary(s Style, o *runner.Outcome, asked Asked) string {
 			say("%s", Clean(o.Reason))
 		}
 		commands := []string{show}
-		if step {
+		if asked.printed && step {
 			commands = []string{"jitos output " + Quote(o.Failed), show}
 		}
 		if asked.Hold {
