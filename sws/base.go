@@ -43,7 +43,7 @@ type look struct {
 	mu     sync.Mutex // held while one goroutine reads for all
 	read   bool
 	entry  Entry
-	listed bool
+	listed bool // written under both locks, as names
 	names  []string
 }
 
@@ -98,7 +98,7 @@ func (b *Base) Stat(path string) (Fingerprint, error) {
 
 func (b *Base) look(p string) (*look, error) {
 	b.mu.Lock()
-	l := b.looks[p]
+	l := b.recall(p)
 	b.mu.Unlock()
 	if l != nil {
 		return l, nil
@@ -108,6 +108,32 @@ func (b *Base) look(p string) (*look, error) {
 		return nil, err
 	}
 	return b.remember(p, fp), nil
+}
+
+// recall gives what is known of a path. What was not in a directory when that was listed is known to be absent.
+func (b *Base) recall(p string) *look {
+	l := b.looks[p]
+	if l != nil || p == "" {
+		return l
+	}
+	dir, name := split(p)
+	if name == ".." {
+		return nil
+	}
+	up := b.recall(dir)
+	if up == nil {
+		return nil
+	}
+	if up.fp.Kind == Absent || up.listed && !isIn(up.names, name) && p != Meta {
+		l = &look{}
+		b.looks[p] = l
+	}
+	return l
+}
+
+func isIn(sorted []string, s string) bool {
+	_, ok := slices.BinarySearch(sorted, s)
+	return ok
 }
 
 // remember keeps the first of several looks.
@@ -273,7 +299,9 @@ func (b *Base) Dir(path string) (list []string, fp Fingerprint, err error) {
 		}
 		b.remember(join(p, n), c)
 	}
+	b.mu.Lock()
 	l.names, l.listed = list, true
+	b.mu.Unlock()
 	return list, l.fp, nil
 }
 

@@ -753,7 +753,12 @@ func (x *tx) apply(i int) error {
 		x.final[i], err = statAt(fd, name)
 		return err
 	}
-	if o.Base.Kind == File {
+	if o.Does == remove {
+		x.space.at("remove")
+	} else {
+		x.space.at("exchange")
+	}
+	if o.Base.Kind == File { // it is held from here to the rename
 		free, release := lease(fd, name)
 		defer release()
 		if !free {
@@ -761,10 +766,8 @@ func (x *tx) apply(i int) error {
 		}
 	}
 	if o.Does == remove {
-		x.space.at("remove")
 		err = unix.Renameat2(fd, name, x.dir.fd, o.Stage, unix.RENAME_NOREPLACE)
 	} else {
-		x.space.at("exchange")
 		err = unix.Renameat2(x.dir.fd, o.Stage, fd, name, unix.RENAME_EXCHANGE)
 	}
 	if err != nil {

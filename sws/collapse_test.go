@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -94,7 +95,7 @@ func TestConflicts(t *testing.T) {
 			panic(err)
 		}
 	}
-	const script = "echo new > a; mkdir -p n; echo n > n/f; rm -r d; rm gone; chmod 600 mode; rm todir; mkdir todir; echo i > todir/i"
+	change := map[string]string{"a": "644 new", "n": "/", "n/f": "644 n", "d": "", "gone": "", "mode": "600 m", "todir": "/", "todir/i": "644 i"}
 	tests := map[string]struct {
 		edit func(root string)
 		path string // the conflict; "" for none
@@ -121,7 +122,7 @@ func TestConflicts(t *testing.T) {
 			b := open(t, "overlay", map[string]string{"a": "a", "other": "o", "d/x": "x", "d/s/y": "y", "gone": "g", "mode": "m", "todir": "t", "input": "i", "in/put": "i"})
 			_, _, err := b.base.Entry("a")
 			require.NoError(t, err)
-			l := b.sh(script)
+			l := b.made(change)
 			tx := b.tx("t1", l)
 			for _, p := range []string{"input", "in/put"} {
 				fp, err := b.base.Stat(p)
@@ -147,7 +148,7 @@ func TestConflicts(t *testing.T) {
 			v := b.set.View([]*Layer{l})
 			content, err := v.ReadFile("a")
 			require.NoError(t, err)
-			require.Equal(t, "new\n", string(content), "the set is as it was")
+			require.Equal(t, "new", string(content), "the set is as it was")
 		})
 	}
 }
@@ -161,6 +162,10 @@ func TestConflictAtTheLastMoment(t *testing.T) {
 		"created":            func(r string) { os.WriteFile(r+"/new", []byte("mine"), 0o644) },
 		"moved away":         func(r string) { os.Rename(r+"/dir", r+"/away"); os.Symlink("/tmp", r+"/dir") },
 		"in what goes":       func(r string) { os.WriteFile(r+"/tree/mine", []byte("mine"), 0o644) },
+		"made again": func(r string) {
+			os.WriteFile(r+"/tree/x.tmp", []byte("mine"), 0o644)
+			os.Rename(r+"/tree/x.tmp", r+"/tree/x")
+		},
 		"what was put there": func(r string) {
 			os.WriteFile(r+"/a.tmp", []byte("mine"), 0o644)
 			os.Rename(r+"/a.tmp", r+"/a")
@@ -168,13 +173,18 @@ func TestConflictAtTheLastMoment(t *testing.T) {
 		},
 	}
 	for name, edit := range edits {
-		for _, at := range []string{"intent-sync", "exchange", "remove", "chmod"} {
-			t.Run(name+" before "+at, func(t *testing.T) {
+		for _, moment := range []string{"stage 1", "intent-sync 1", "remove 1", "remove 2", "exchange 1", "exchange 2", "exchange 3", "add 1", "add 3", "chmod 1", "dirs-sync 1"} {
+			t.Run(name+" before "+moment, func(t *testing.T) {
+				at, nth := "", 0
+				fmt.Sscan(moment, &at, &nth)
 				b := open(t, "overlay", map[string]string{"a": "a", "dir/in": "i", "mode": "m", "tree/x": "x", "z": "z"})
-				tx := b.tx("t1", b.sh("echo 1 > a; echo 2 > z; chmod 600 mode; rm -r tree; echo n > new; echo i > dir/in; mkdir fresh; echo f > fresh/f"))
+				tx := b.tx("t1", b.made(map[string]string{"a": "644 1", "z": "644 2", "mode": "600 m", "tree": "", "new": "644 n", "dir/in": "644 j", "fresh": "/", "fresh/f": "644 f"}))
 				var mine map[string]string
 				b.space.step = func(what string) {
-					if what == at && mine == nil {
+					if what != at || mine != nil {
+						return
+					}
+					if nth--; nth == 0 {
 						was := tree(t, b.root)
 						edit(b.root)
 						mine = map[string]string{}
@@ -189,8 +199,8 @@ func TestConflictAtTheLastMoment(t *testing.T) {
 				require.NotNil(t, mine)
 				now := tree(t, b.root)
 				for p, c := range mine {
-					if name == "in place" && err == nil {
-						continue // an edit of the new file, made just after: it is theirs
+					if name == "moved away" && strings.HasPrefix(p, "away") && now[p] != "" {
+						continue // it went with its directory, new or old
 					}
 					require.Equal(t, c, now[p], "%s: the edit stays", p)
 				}
@@ -199,7 +209,7 @@ func TestConflictAtTheLastMoment(t *testing.T) {
 				}
 				_, ok := errors.AsType[*ConflictError](err)
 				require.True(t, ok, "%v", err)
-				require.NotContains(t, now, "fresh")
+				require.NotContains(t, now, "fresh/f")
 				for p, c := range map[string]string{"a": "644 a", "mode": "644 m", "tree/x": "644 x"} {
 					if mine[p] == "" {
 						require.Equal(t, c, now[p])
@@ -243,6 +253,20 @@ func TestAFailingJournalTakesTheCollapseBack(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, b.space.Recovered(), "what was reported as failed is never finished later")
 	require.Equal(t, before, tree(t, b.root))
+}
+
+func TestNothingIsDecidedBeforeTheJournalIsSettled(t *testing.T) {
+	b := open(t, "overlay", map[string]string{"a": "a"})
+	before := tree(t, b.root)
+	tx := b.tx("t1", b.sh("echo 1 > a"))
+	b.notes.unsettled = errors.New("history is full")
+	_, err := b.set.Collapse(t.Context(), tx)
+	require.ErrorContains(t, err, "history is full")
+	require.Equal(t, before, tree(t, b.root))
+	require.Empty(t, b.notes.receipts)
+	b.notes.unsettled = nil
+	_, err = b.set.Collapse(t.Context(), tx)
+	require.NoError(t, err)
 }
 
 func TestRefused(t *testing.T) {

@@ -2,6 +2,7 @@ package sws
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -236,14 +237,30 @@ func must(s string, err error) string {
 }
 
 func (b *bench) mess(self string, seed uint64, ops int, lower []*Layer) (*Layer, map[string]string) {
+	l, out := b.self(self, fmt.Sprintf("SWS_MESS=%d %d %v", seed, ops, os.Geteuid() != 0), lower)
+	return l, byPath(b.t.(*testing.T), out)
+}
+
+// self runs the test binary as a command.
+func (b *bench) self(self, env string, lower []*Layer) (*Layer, string) {
 	var out bytes.Buffer
-	c := Command{Argv: []string{"/mnt/mess"}, Env: []string{fmt.Sprintf("SWS_MESS=%d %d %v", seed, ops, os.Geteuid() != 0)}, Output: &out,
-		Binds: []sandbox.Bind{{From: self, To: "/mnt/mess"}}}
-	if b.space.running != nil && b.space.running.copy || b.space.options.Overlay == "copy" {
+	c := Command{Argv: []string{"/mnt/self"}, Env: []string{env}, Output: &out, Binds: []sandbox.Bind{{From: self, To: "/mnt/self"}}}
+	if b.space.options.Overlay == "copy" {
 		c.Argv, c.Binds = []string{self}, nil
 	}
 	l, res, err := b.set.Run(b.t.Context(), 0, lower, c)
 	require.NoError(b.t, err, out.String())
 	require.Zero(b.t, res.Exit, out.String())
-	return l, byPath(b.t.(*testing.T), out.String())
+	return l, out.String()
+}
+
+// deep makes a file at the end of a long path.
+func deep() error {
+	for range 20 {
+		n := strings.Repeat("n", 255)
+		if err := errors.Join(os.Mkdir(n, 0o755), os.Chdir(n)); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile("f", []byte("deep"), 0o644)
 }

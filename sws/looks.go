@@ -1,6 +1,7 @@
 package sws
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -20,9 +21,10 @@ type Seen struct {
 // Seen lists every look so far, by path.
 func (b *Base) Seen() []Seen {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	out := make([]Seen, 0, len(b.looks))
-	for p, l := range b.looks {
+	looks := maps.Clone(b.looks)
+	b.mu.Unlock()
+	out := make([]Seen, 0, len(looks))
+	for p, l := range looks { // order: sorted below. Not under b.mu: who lists a directory takes that lock last.
 		l.mu.Lock()
 		out = append(out, Seen{Path: p, Print: l.fp, Entry: l.entry, Read: l.read, Listed: l.listed})
 		l.mu.Unlock()

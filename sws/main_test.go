@@ -21,6 +21,13 @@ func TestMain(m *testing.M) {
 		mess(seed, ops, gentle)
 		return
 	}
+	if os.Getenv("SWS_DEEP") != "" {
+		if err := deep(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
 	if root := os.Getenv("SWS_CRASH_ROOT"); root != "" {
 		crash(root, os.Getenv("SWS_CRASH_AT"))
 		return
