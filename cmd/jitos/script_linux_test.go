@@ -38,6 +38,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("LANG", "C.UTF-8")
 			e.Setenv("TZ", "UTC")
 			e.Setenv("XDG_CACHE_HOME", e.WorkDir+"/.cache")
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // with -race each jitos would sleep for a second as it ends
 			return nil
 		},
 	})
@@ -98,7 +99,7 @@ func terminal(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	cmd.Env = os.Environ()
-	for _, name := range []string{"HOME", "PATH", "LANG", "TERM", "NO_COLOR", "CI", "TZ", "XDG_CACHE_HOME"} {
+	for _, name := range []string{"HOME", "PATH", "LANG", "TERM", "NO_COLOR", "CI", "TZ", "XDG_CACHE_HOME", "GORACE"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
 	ts.Check(cmd.Start())
