@@ -292,14 +292,18 @@ func (b *Base) Dir(path string) (list []string, fp Fingerprint, err error) {
 	if i, ok := slices.BinarySearch(list, Meta); ok && p == "" {
 		list = slices.Delete(list, i, i+1)
 	}
-	for _, n := range list {
-		c, err := statAt(d.fd, n)
-		if err != nil {
+	seen := make([]Fingerprint, len(list))
+	for i, n := range list {
+		if seen[i], err = statAt(d.fd, n); err != nil {
 			return nil, l.fp, pathError(join(path, n), err)
 		}
-		b.remember(join(p, n), c)
 	}
 	b.mu.Lock()
+	for i, n := range list {
+		if k := join(p, n); b.looks[k] == nil {
+			b.looks[k] = &look{fp: seen[i]}
+		}
+	}
 	l.names, l.listed = list, true
 	b.mu.Unlock()
 	return list, l.fp, nil

@@ -25,10 +25,8 @@ func BenchmarkStep(b *testing.B) {
 			for b.Loop() {
 				i++
 				l := &Layer{set: w.set, n: w.set.number(), held: true, mountable: true}
-				dir := fmt.Sprint(l.n)
-				require.NoError(b, w.set.mkdir(dir))
 				require.NoError(b, w.set.mkdir(l.upper()))
-				require.NoError(b, w.set.mkdir(dir+"/w"))
+				require.NoError(b, w.set.mkdir(l.work()))
 				upper, err := w.set.dir.sub(l.upper())
 				require.NoError(b, err)
 				_, err = makeDirs(upper, v, []string{"out"})

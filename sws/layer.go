@@ -33,7 +33,10 @@ type Layer struct {
 func (l *Layer) Changes() []Change { return l.changes }
 
 // upper is the layer's directory of contents, relative to the set's directory.
-func (l *Layer) upper() string { return strconv.Itoa(l.n) + "/u" }
+func (l *Layer) upper() string { return strconv.Itoa(l.n) + "u" }
+
+// work is a directory that the kernel needs while it writes into upper.
+func (l *Layer) work() string { return strconv.Itoa(l.n) + "w" }
 
 func (l *Layer) index(p string) (int, bool) {
 	return slices.BinarySearchFunc(l.changes, p, func(c Change, p string) int { return cmp.Compare(c.Path, p) })
@@ -278,9 +281,6 @@ func (l *Layer) mount(v *View) (string, error) {
 		if l.held { // contents only, from a Plain slot
 			return "", fmt.Errorf("layer %d of set %d cannot be mounted", l.n, l.set.id)
 		}
-		if err := l.set.mkdir(strconv.Itoa(l.n)); err != nil && !errors.Is(err, fs.ErrExist) {
-			return "", err
-		}
 		if err := l.fill(l.changes, v.dirMode, l.set.space.fromStore); err != nil {
 			return "", errors.Join(err, l.set.dir.removeAll(l.upper()))
 		}
@@ -375,7 +375,7 @@ func (l *Layer) Drop() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.changes, l.held = nil, false
-	return l.set.dir.removeAll(strconv.Itoa(l.n))
+	return errors.Join(l.set.dir.removeAll(l.upper()), l.set.dir.removeAll(l.work()))
 }
 
 // Store puts the contents of the layer's files into the store, from where Restore finds them.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,9 +48,6 @@ func (set *Set) Run(ctx context.Context, slot int, lower []*Layer, c Command) (*
 		return nil, sandbox.Result{}, err
 	}
 	l := &Layer{set: set, n: set.number(), held: true, mountable: !b.copy}
-	if err := set.mkdir(strconv.Itoa(l.n)); err != nil {
-		return nil, sandbox.Result{}, err
-	}
 	if err := set.mkdir(l.upper()); err != nil {
 		return nil, sandbox.Result{}, err
 	}
@@ -64,15 +60,14 @@ func (set *Set) Run(ctx context.Context, slot int, lower []*Layer, c Command) (*
 		res, err = set.overlay(ctx, b.pool, slot, v, l, c, sc)
 	}
 	if err != nil {
-		return nil, res, errors.Join(err, set.dir.removeAll(strconv.Itoa(l.n)))
+		return nil, res, errors.Join(err, set.dir.removeAll(l.upper()), set.dir.removeAll(l.work()))
 	}
 	return l, res, nil
 }
 
 func (set *Set) overlay(ctx context.Context, pool *sandbox.Pool, slot int, v *View, l *Layer, c Command, sc sandbox.Command) (sandbox.Result, error) {
 	var none sandbox.Result
-	work := strconv.Itoa(l.n) + "/w"
-	if err := set.mkdir(work); err != nil {
+	if err := set.mkdir(l.work()); err != nil {
 		return none, err
 	}
 	upper, err := set.dir.sub(l.upper())
@@ -96,7 +91,7 @@ func (set *Set) overlay(ctx context.Context, pool *sandbox.Pool, slot int, v *Vi
 		return none, err
 	}
 	sc.Dir = filepath.Join(set.space.path, c.Dir)
-	sc.Overlay = &sandbox.Overlay{Lower: stack, Hide: []string{Meta}, Upper: set.path + "/" + l.upper(), Work: set.path + "/" + work}
+	sc.Overlay = &sandbox.Overlay{Lower: stack, Hide: []string{Meta}, Upper: set.path + "/" + l.upper(), Work: set.path + "/" + l.work()}
 	sc.Unmount = !c.Leaf
 	res, err := pool.Run(ctx, slot, sc)
 	if err != nil {
@@ -242,9 +237,6 @@ func (set *Set) flat1(part []*Layer, under *View) (*Layer, error) {
 		changes[i] = s.Change
 		from[s.Path] = s.from
 	}
-	if err := set.mkdir(strconv.Itoa(f.n)); err != nil {
-		return nil, err
-	}
 	if err := set.mkdir(f.upper()); err != nil {
 		return nil, err
 	}
@@ -256,7 +248,7 @@ func (set *Set) flat1(part []*Layer, under *View) (*Layer, error) {
 	link := func(c Change, fd int, name string) error { return from[c.Path].linkTo(c, fd, name) }
 	mode := (&View{set.base, append(slices.Clone(part), under.layers...)}).dirMode
 	if err := fill(d, changes, mode, func(i int) bool { return staged[i].Fresh }, link); err != nil {
-		return nil, errors.Join(err, set.dir.removeAll(strconv.Itoa(f.n)))
+		return nil, errors.Join(err, set.dir.removeAll(f.upper()))
 	}
 	f.changes, f.held, f.mountable = changes, true, true
 	return f, nil
@@ -282,7 +274,7 @@ func (set *Set) unflatten() error {
 	defer set.mu.Unlock()
 	var errs []error
 	for _, f := range set.flat { // order: each is independent
-		errs = append(errs, set.dir.removeAll(strconv.Itoa(f.n)))
+		errs = append(errs, set.dir.removeAll(f.upper()))
 	}
 	clear(set.flat)
 	return errors.Join(errs...)

@@ -684,7 +684,7 @@ func (set *Set) load() error {
 	set.held = t
 	list, err := names(set.dir.fd)
 	for _, n := range list {
-		if k, err := strconv.Atoi(n); err == nil {
+		if k, err := strconv.Atoi(strings.TrimRight(n, "uw")); err == nil {
 			set.last = max(set.last, k)
 		}
 	}
