@@ -93,6 +93,14 @@ func (p *Program) Rules() map[string]warp.Rule {
 	return maps.Clone(p.rules)
 }
 
+// Rule is one of Rules.
+func (p *Program) Rule(name string) (warp.Rule, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r, ok := p.rules[name]
+	return r, ok
+}
+
 // Digest identifies what was compiled: equal sources, variables and readings have equal digests.
 func (p *Program) Digest() [32]byte { return p.digest }
 

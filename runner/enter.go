@@ -234,15 +234,22 @@ func mustEncode(v any) []byte {
 	return b
 }
 
+// inlineAction is how many bytes of an action stand in the node itself. A file in the store for each costs more than
+// that where a step takes a millisecond.
+const inlineAction = 1 << 10
+
 // remember enters a step that ran into the System graph: what it read and what it made.
 func (k *kernel) remember(s *plan.Step, i int, r *result) error {
 	blob, err := encodeAction(r.action)
 	if err != nil {
 		return err
 	}
-	action, err := k.w.Store.Put(blob)
-	if err != nil {
-		return err
+	if len(blob) > inlineAction {
+		d, err := k.w.Store.Put(blob)
+		if err != nil {
+			return err
+		}
+		blob = d[:]
 	}
 	task := nodeOf("task", map[string]any{"name": s.ID})
 	rw := warp.Rewrite{Ops: []warp.Op{warp.AddNode(task)}}
@@ -251,7 +258,7 @@ func (k *kernel) remember(s *plan.Step, i int, r *result) error {
 		keys = append(keys, r.after)
 	}
 	for n, key := range keys {
-		node, err := warp.NewNode("step", stepNode{Run: k.run, N: n, ID: s.ID, Key: key[:], Action: action[:], Task: s.Task})
+		node, err := warp.NewNode("step", stepNode{Run: k.run, N: n, ID: s.ID, Key: key[:], Action: blob, Task: s.Task})
 		if err != nil {
 			return err
 		}
@@ -288,9 +295,16 @@ func (k *kernel) remember(s *plan.Step, i int, r *result) error {
 	return k.rewrite(rw, &Rewrite{Run: k.run, Cause: "step", Step: s.ID})
 }
 
+func (k *kernel) rule(s *plan.Step) (warp.Rule, bool) {
+	if k.o.Rule == nil || s.Rule == "" {
+		return warp.Rule{}, false
+	}
+	return k.o.Rule(s.Rule)
+}
+
 // effects applies the rule of a step to the facts of this SWS.
 func (k *kernel) effects(s *plan.Step, r *result) error {
-	rule, ok := k.o.Rules[s.Rule]
+	rule, ok := k.rule(s)
 	if !ok {
 		return nil
 	}

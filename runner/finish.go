@@ -363,7 +363,7 @@ func (k *kernel) keptChanges(pl *plan.Plan) warp.Rewrite {
 
 // asserts says whether a step's rule adds a fact.
 func (k *kernel) asserts(s *plan.Step, fact warp.Node) bool {
-	rule, ok := k.o.Rules[s.Rule]
+	rule, ok := k.rule(s)
 	if !ok {
 		return false
 	}

@@ -20,7 +20,7 @@ type (
 		N      int    `cbor:"n"` // occurrence within the run: 0, or 1 for the key after its own outputs
 		ID     string `cbor:"id"`
 		Key    []byte `cbor:"key"`
-		Action []byte `cbor:"action,omitempty"` // digest of a blob: what it depended on besides inputs
+		Action []byte `cbor:"action,omitempty"` // what it depended on besides inputs: the encoded fields, or the digest of a blob with them
 		Task   string `cbor:"task,omitempty"`
 	}
 	artifactNode struct {
@@ -246,14 +246,18 @@ func (k *kernel) explain(s *plan.Step, d *decision) ([]string, error) {
 		return []string{"never ran"}, err
 	}
 	var why []string
-	if len(last.data.Action) == len(cas.Digest{}) {
-		if b, err := k.w.Store.Get(cas.Digest(last.data.Action)); err == nil {
-			var old []field
-			if err := cbor.Unmarshal(b, &old); err != nil {
-				return nil, err
-			}
-			why = differences(old, d.action)
+	action := last.data.Action
+	if len(action) == len(cas.Digest{}) {
+		if action, err = k.w.Store.Get(cas.Digest(action)); err != nil {
+			action = nil // the store has let it go: the inputs say enough
 		}
+	}
+	if action != nil {
+		var old []field
+		if err := cbor.Unmarshal(action, &old); err != nil {
+			return nil, err
+		}
+		why = differences(old, d.action)
 	}
 	now := map[string]input{}
 	for _, in := range d.inputs {

@@ -57,10 +57,10 @@ type Options struct {
 	KeepGoing bool // after a failure, finish what it does not touch
 	Grace     time.Duration
 
-	Rules    map[string]warp.Rule // by name, of the program
-	Observed []warp.Node          // facts that hold in the workspace as the plan starts
-	What     string               // see Intent.What
-	Stale    bool                 // the program is another one: look for outputs that nobody declares any more
+	Rule     func(name string) (warp.Rule, bool) // of the program; nil: its steps have none
+	Observed []warp.Node                         // facts that hold in the workspace as the plan starts
+	What     string                              // see Intent.What
+	Stale    bool                                // the program is another one: look for outputs that nobody declares any more
 
 	Now      func() time.Time
 	Env      func(name string) (string, bool)

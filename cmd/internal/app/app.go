@@ -315,7 +315,7 @@ func (w *Workspace) compile() (*compiler.Program, diag.List) {
 	for name, value := range w.vars {
 		vars[name] = value
 	}
-	p, more := compiler.Compile(m, compiler.Options{Vars: vars, World: world})
+	p, more := compiler.Compile(m, compiler.Options{Vars: vars, World: world, Known: diags})
 	return p, append(diags, more...).Sorted()
 }
 

@@ -2,8 +2,10 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -118,6 +120,11 @@ func (w *Workspace) plan(ctx context.Context, r Request) (*planned, error) {
 
 // Apply achieves an intent. sink is told of every event as it enters the history.
 func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event), live runner.Live) (*runner.Outcome, error) {
+	if _, err := os.Stat(w.meta("")); errors.Is(err, fs.ErrNotExist) { // a workflow that is wrong leaves nothing of ours
+		if diags, err := w.Validate(ctx); err != nil || diags.HasErrors() {
+			return nil, cmp.Or(err, error(&diag.ListError{List: diags}))
+		}
+	}
 	if err := w.acquire(ctx); err != nil {
 		return nil, err
 	}
@@ -128,7 +135,7 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	}
 	o := w.options()
 	o.Hold, o.KeepGoing, o.Sink, o.Live = r.Hold, r.KeepGoing, sink, live
-	o.Rules, o.Observed = p.program.Rules(), p.program.Observed()
+	o.Rule, o.Observed = p.program.Rule, p.program.Observed()
 	o.Stale = w.newProgram(p.program)
 	out, err := runner.Apply(ctx, w.runnerWorkspace(), p.first, p, o)
 	if err != nil {
@@ -173,7 +180,7 @@ func (w *Workspace) Plan(ctx context.Context, r Request) (*runner.Forecast, erro
 		return nil, err
 	}
 	o := w.options()
-	o.Rules, o.Observed, o.Stale = p.program.Rules(), p.program.Observed(), w.newProgram(p.program)
+	o.Rule, o.Observed, o.Stale = p.program.Rule, p.program.Observed(), w.newProgram(p.program)
 	return runner.Foresee(w.runnerWorkspace(), p.first, w.isolated(), o)
 }
 

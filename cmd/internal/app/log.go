@@ -2,8 +2,11 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
+	"os"
 	"slices"
 	"time"
 
@@ -61,6 +64,9 @@ func (w *Workspace) view(ctx context.Context) error {
 	var err error
 	if w.reader, err = history.OpenReader(w.meta("history")); err != nil {
 		return &DamagedError{err}
+	}
+	if _, err := os.Stat(w.meta("")); errors.Is(err, fs.ErrNotExist) {
+		return nil // nothing was run yet, and looking makes nothing
 	}
 	w.store, err = cas.Open(w.meta("objects"))
 	return err
