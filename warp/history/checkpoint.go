@@ -58,6 +58,21 @@ func checkpointSum(b []byte) []byte {
 	return h.Sum(nil)
 }
 
+// checkpointed is how many events the last checkpoint says that it covers; 0 if there is none. What it says is not verified:
+// it only decides when to make the next one.
+func (r *Reader) checkpointed() uint64 {
+	f, err := r.fs.Open(filepath.Join(r.dir, checkpointName), os.O_RDONLY)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	var b [16]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil || string(b[:8]) != checkpointMagic {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(b[8:])
+}
+
 var errNoCheckpoint = errors.New("no sound checkpoint")
 
 func (r *Reader) checkpoint(name string) (c checkpoint, err error) {

@@ -126,9 +126,7 @@ func (l *Log) open() error {
 	}
 	// What an earlier process wrote but did not commit becomes durable with our first commit.
 	l.dirty, l.newName = true, true
-	if c, err := l.r.checkpoint(checkpointName); err == nil {
-		l.saved = c.n
-	}
+	l.saved = l.r.checkpointed()
 	return nil
 }
 
