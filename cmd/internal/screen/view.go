@@ -117,6 +117,10 @@ func (v *View) Event(e runner.Event) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch d := e.Data.(type) {
+	case *runner.Intent:
+		if d.Where != "" && d.Where != "overlay" { // less than the best is said
+			v.line("  isolation: %s", Clean(d.Where))
+		}
 	case *runner.Rewrite:
 		v.candidate(d)
 	case *runner.Invocation:
