@@ -95,6 +95,9 @@ func (k *kernel) chose() error {
 	}
 	intent := nodeOf("intent", map[string]any{"run": k.run, "target": k.plan.Target})
 	c := k.candidate()
+	if _, there := k.w.System.Node(c.ID()); there { // it is walked once more
+		return nil
+	}
 	if _, there := k.w.System.Node(k.runNode().ID()); !there {
 		rw.Ops = append(rw.Ops, warp.AddNode(k.runNode()), warp.AddNode(k.swsNode()), warp.AddNode(intent),
 			warp.AddEdge(warp.Edge{Kind: "in", From: k.runNode().ID(), To: k.swsNode().ID()}))
