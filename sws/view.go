@@ -2,7 +2,6 @@ package sws
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"io/fs"
 	"path"
@@ -91,7 +90,7 @@ func (v *View) names(dir string) ([]string, error) {
 	}
 	if !cut {
 		list, _, err := v.base.Dir(dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !isGone(err) {
 			return nil, err
 		}
 		for _, n := range list {
