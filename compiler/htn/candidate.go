@@ -16,7 +16,13 @@ func (s *search) fingerprint() (sum key) {
 
 // candidate makes of the frames a plan.
 func (s *search) candidate() Candidate {
-	var c Candidate
+	steps := 0
+	for i := range s.frames {
+		if n := s.frames[i].pick; n != nil && s.p.tasks[n.task].op != nil {
+			steps++
+		}
+	}
+	c := Candidate{Tree: make([]Node, 0, len(s.frames)), Steps: make([]Step, 0, steps)}
 	shared := map[int32]int{}
 	var needers []int // nodes whose task has needs
 	d := newDeorder(s)

@@ -15,9 +15,14 @@
 // written first; methods in written order; bindings of free variables by ascending value. Needs are achieved where they
 // are first asked for, in written order and once per plan.
 //
+// What could go on for ever or explode is put off. At first a task is not taken up again below itself while the facts are
+// the same, and tasks that could be interleaved are achieved one after the other. What that leaves out is tried in later
+// rounds; so is, when the written order has failed very often, a search that prefers methods with fewer steps. The
+// rounds take turns by effort, not by time, and [NoPlanError] is only returned when nothing was left out.
+//
 // # Caveats
 //
-// Candidates after the first leave out those that differ from an earlier one only by a detour through a situation that
+// Of more than 4,096 bindings of a method's variables only each 4,096 are in order. Candidates after the first leave out those that differ from an earlier one only by a detour through a situation that
 // the search had already seen. A time limit is the context's: the package cannot look at a clock.
 package htn
 
@@ -159,7 +164,7 @@ type Exclusion struct {
 
 // Limits end a search with a [LimitError]. Zero means the default.
 type Limits struct {
-	Nodes int // decompositions and steps tried; default 10,000,000
+	Nodes int // decompositions and steps tried; default 2,000,000
 	Depth int // decompositions and steps in one plan; default 2,000,000
 	Bytes int // estimated memory of the search; default 4 GiB
 }

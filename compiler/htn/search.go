@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	defaultNodes = 10_000_000
+	defaultNodes = 2_000_000
 	defaultDepth = 2_000_000
 	defaultBytes = 4 << 30
 )
@@ -31,6 +31,7 @@ type frame struct {
 	inside int32     // the frame + 1 that last took such a task apart, in search.latest
 	nested bool      // the task is below itself too often
 	apart  bool      // the task is taken apart
+	again  bool      // it was not tried again below itself
 	solved bool      // a candidate was found from here
 	known  *hopeless // that the task cannot be achieved, if that is known
 
@@ -439,7 +440,8 @@ func (s *search) bind(f *frame) (err error) {
 	w := &t.ways[f.way]
 	switch {
 	case f.nested:
-		f.count, s.cut = 0, true
+		f.count = 0
+		s.cut = s.cut || !s.tabled
 		s.object(f, objection{reason: reasonNested})
 		return nil
 	case f.known != nil:
@@ -497,6 +499,9 @@ func (s *search) enclose(f *frame) {
 	}
 	if f.nested = count >= s.round.nesting; f.nested {
 		f.deps.merge(around)
+		for at := f.inside - 1; at >= around.min; at = s.frames[at].inside - 1 {
+			s.frames[at].again = true
+		}
 	}
 }
 
@@ -587,6 +592,9 @@ func (s *search) retreat() {
 	s.frames[last] = frame{}
 	s.frames = s.frames[:last]
 	s.binds = s.binds[:f.binds]
+	// That a task is not tried below itself leaves nothing out if it cannot be achieved anyway; if it can, then maybe
+	// with other facts at the end.
+	s.cut = s.cut || f.again && (f.solved || f.low < int32(last))
 	if f.solved {
 		s.seen[f.enter.sum] = s.solved
 		f.span.leave(nil, false)
