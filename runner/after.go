@@ -165,7 +165,7 @@ func Clean(ctx context.Context, w Workspace, pl *plan.Plan, o Options) (*Outcome
 			continue
 		}
 		for _, c := range produced(*w.System, last.node) {
-			e, _, err := w.Base.Entry(c.Path)
+			e, _, err := w.Base.EntryAt(c.Path)
 			switch {
 			case err != nil:
 				return nil, err

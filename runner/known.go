@@ -215,7 +215,7 @@ func (k *kernel) stale(pl *plan.Plan) ([]string, error) {
 			if s.Task == "" || there[s.Task] && !fixed[s.Task] || !collapsed(g, e.To) {
 				continue
 			}
-			now, _, err := k.w.Base.Entry(a.Path)
+			now, _, err := k.w.Base.EntryAt(a.Path)
 			if err != nil {
 				return nil, err
 			}

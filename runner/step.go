@@ -87,7 +87,7 @@ func (k *kernel) standing(changes []sws.Change, below bits) (missing string, edi
 		if _, above := k.files.above(c.Path, below); above {
 			return "output " + c.Path + " was written by another step", false, nil
 		}
-		e, _, err := k.w.Base.Entry(c.Path)
+		e, _, err := k.w.Base.EntryAt(c.Path)
 		switch {
 		case err != nil:
 			return "", false, err

@@ -57,7 +57,7 @@ func (f *files) wrote(step int, changes []sws.Change) error {
 		if c.After.Kind == sws.Dir {
 			continue
 		}
-		was, err := f.base.Stat(c.Path)
+		was, err := f.base.At(c.Path)
 		if err != nil {
 			return err
 		}

@@ -414,8 +414,8 @@ func (b *Base) unchanged(p string, was Fingerprint, fresh dirfd) (is Fingerprint
 	return is, err == nil && e == entry, err
 }
 
-// at is Stat for paths of change sets, which know no links: what is below one is absent.
-func (b *Base) at(p string) (Fingerprint, error) {
+// At is Stat for paths of change sets, which know no links: what is below one is absent.
+func (b *Base) At(p string) (Fingerprint, error) {
 	fp, err := b.Stat(p)
 	if errors.Is(err, ErrSymlink) {
 		return Fingerprint{}, nil
@@ -423,8 +423,8 @@ func (b *Base) at(p string) (Fingerprint, error) {
 	return fp, err
 }
 
-// entryAt is to Entry what at is to Stat.
-func (b *Base) entryAt(p string) (Entry, Fingerprint, error) {
+// EntryAt is to Entry what At is to Stat.
+func (b *Base) EntryAt(p string) (Entry, Fingerprint, error) {
 	e, fp, err := b.Entry(p)
 	if errors.Is(err, ErrSymlink) {
 		return Entry{}, Fingerprint{}, nil

@@ -139,7 +139,7 @@ func (s *Space) prepare(base *Base, t Transaction) (ops []op, froms []*Layer, er
 		if err := valid(c.Path); err != nil {
 			return nil, nil, err
 		}
-		was, err := base.at(c.Path)
+		was, err := base.At(c.Path)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -157,7 +157,7 @@ func (s *Space) prepare(base *Base, t Transaction) (ops []op, froms []*Layer, er
 	moves, err := trim(base, t.Changes)
 	if errors.Is(err, ErrChanged) {
 		if pe, ok := errors.AsType[*fs.PathError](err); ok {
-			was, _ := base.at(pe.Path)
+			was, _ := base.At(pe.Path)
 			is, _ := s.root.stat(pe.Path)
 			return nil, nil, &ConflictError{Paths: []Conflict{{Path: pe.Path, Was: was, Is: is}}}
 		}

@@ -133,10 +133,10 @@ func statAt(fd int, name string) (Fingerprint, error) {
 	}
 }
 
-// stat looks at a path; that it, or a directory on its way, is absent is no error. Below a link there is nothing.
+// stat looks at a path; that it, or a directory on its way, is absent is no error.
 func (d dirfd) stat(p string) (Fingerprint, error) {
 	fd, name, err := d.parent(p)
-	if isGone(err) {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		return Fingerprint{}, nil
 	}
 	if err != nil {

@@ -358,7 +358,7 @@ func (s *Space) Undo(ctx context.Context, tx string, done []Done, note []byte) (
 	var staged []Staged
 	goes := map[string]bool{}
 	for _, d := range slices.Backward(slices.SortedFunc(slices.Values(done), func(a, b Done) int { return strings.Compare(a.Path, b.Path) })) {
-		e, fp, err := base.entryAt(d.Path)
+		e, fp, err := base.EntryAt(d.Path)
 		if err != nil {
 			return Receipt{}, err
 		}

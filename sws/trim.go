@@ -44,7 +44,7 @@ type trimmer struct {
 }
 
 func (t *trimmer) add(s Staged) error {
-	before, was, err := t.base.entryAt(s.Path)
+	before, was, err := t.base.EntryAt(s.Path)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (t *trimmer) parents(p string) error {
 			t.there[a] = true
 			continue
 		}
-		fp, err := t.base.at(a)
+		fp, err := t.base.At(a)
 		switch {
 		case err != nil:
 			return err
@@ -182,7 +182,7 @@ func shut(base *Base, ops []op) ([]op, error) {
 			return nil
 		}
 		seen[p] = true
-		fp, err := base.at(p)
+		fp, err := base.At(p)
 		if err == nil && fp.Kind == Dir && fp.Mode&0o700 != 0o700 {
 			e := Entry{Kind: Dir, Mode: fp.Mode}
 			lends = append(lends, op{Path: p, Does: lend, Base: fp, Post: fp, Before: e, After: e})

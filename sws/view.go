@@ -37,7 +37,7 @@ func (v *View) find(p string) (Entry, *Layer, error) {
 		}
 		holds = holds || slices.ContainsFunc(l.below(p), func(c Change) bool { return c.After.Kind != Absent })
 	}
-	fp, err := v.base.at(p)
+	fp, err := v.base.At(p)
 	if err != nil {
 		return Entry{}, nil, err
 	}

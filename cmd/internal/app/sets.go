@@ -120,11 +120,11 @@ func (w *Workspace) SetDiff(ctx context.Context, id int) ([]FileDiff, error) {
 	t, _ := set.Held()
 	var out []FileDiff
 	for _, c := range t.Changes {
-		before, err := w.base.Stat(c.Path)
+		before, err := w.base.At(c.Path)
 		if err != nil {
 			return nil, err
 		}
-		b, _, err := w.base.Entry(c.Path)
+		b, _, err := w.base.EntryAt(c.Path)
 		if err != nil {
 			return nil, err
 		}
