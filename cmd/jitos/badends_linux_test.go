@@ -28,6 +28,8 @@ import (
 type place struct {
 	*testing.T
 	dir, cache string
+	user       uint32 // who runs it; 0: whoever runs the test
+	program    string // "": jitos along PATH
 }
 
 // newPlace makes a workspace in dir with a workflow.
@@ -58,11 +60,14 @@ func (p *place) read(name string) string {
 // command is a jitos that leads a process group of its own, as a shell starts it.
 func (p *place) command(args ...string) (*exec.Cmd, *bytes.Buffer) {
 	var out bytes.Buffer
-	cmd := exec.Command("jitos", args...)
+	cmd := exec.Command(cmp.Or(p.program, "jitos"), args...)
 	cmd.Dir = p.dir
 	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+p.cache, "LANG=C.UTF-8", "NO_COLOR=1")
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if p.user != 0 && os.Getuid() == 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: p.user, Gid: p.user}
+	}
 	return cmd, &out
 }
 
@@ -415,4 +420,501 @@ func fill(t *testing.T, name string, free int) {
 	require.NoError(t, err)
 	defer f.Close()
 	require.NoError(t, unix.Fallocate(int(f.Fd()), 0, 0, max(1, int64(st.Bfree)*st.Bsize-int64(free))))
+}
+
+// both runs a test with either way to keep steps apart.
+func both(t *testing.T, test func(t *testing.T, overlay string)) {
+	for _, overlay := range []string{"overlay", "copy"} {
+		t.Run(overlay, func(t *testing.T) {
+			t.Parallel()
+			test(t, "--overlay="+overlay)
+		})
+	}
+}
+
+func TestAStepThatDeletesTheWorkspace(t *testing.T) {
+	both(t, func(t *testing.T, overlay string) {
+		p := newPlace(t, t.TempDir(), `
+task "fails" { run = "rm -rf ./* .[!.]*; exit 1" }
+task "works" { run = "rm -rf ./* .[!.]*" }`)
+		p.write("src/deep/a.c", "int a;\n")
+		p.write(".hidden/b", "b\n")
+		require.NoError(t, os.Chmod(p.path("src/deep/a.c"), 0o600))
+		require.NoError(t, os.Symlink("src", p.path("link")))
+		before := p.tree()
+
+		p.jitos(exitFailed, "apply", overlay, "fails")
+		require.Equal(t, before, p.tree())
+		p.sound()
+
+		p.jitos(exitDone, "apply", overlay, "works") // it declares nothing: what it does is what was wanted
+		require.Empty(t, p.tree())
+		p.sound()
+		p.jitos(exitDone, "undo")
+		require.Equal(t, before, p.tree())
+		p.sound()
+	})
+}
+
+func TestAStepThatWritesThroughALink(t *testing.T) {
+	both(t, func(t *testing.T, overlay string) {
+		dir := t.TempDir()
+		outside := newPlace(t, filepath.Join(dir), "") // not a workspace: a directory that can be looked at
+		outside.dir = filepath.Join(filepath.Dir(outside.dir), "outside")
+		outside.write("mine", "mine\n")
+		p := newPlace(t, dir, fmt.Sprintf(`
+task "writes"  { run = "echo evil > out/evil" }
+task "changes" { run = "echo evil >> out/mine" }
+task "deletes" { run = "rm out/mine" }
+task "chmods"  { run = "chmod 777 out/mine" }
+task "turns"   { run = "rm -r d && ln -s %[1]s d && echo evil > d/mine" }
+task "moves"   { run = "rm -r d && mkdir e && ln -s %[1]s e/f && mv e d && echo evil > d/f/mine" }
+task "climbs"  { run = "echo evil > ../outside/mine" }
+task "reads" {
+  run = "echo evil > out/evil"
+  allow {
+    paths = { ro = [%[1]q] }
+  }
+}
+task "may" {
+  run = "echo good > out/good"
+  allow {
+    paths = { rw = [%[1]q] }
+  }
+}`, outside.dir))
+		p.write("d/f", "f\n")
+		require.NoError(t, os.Symlink(outside.dir, p.path("out")))
+		before, there := p.tree(), outside.tree()
+		tasks := []string{"writes", "changes", "deletes", "turns", "moves", "climbs", "reads"}
+		if overlay != "--overlay=copy" { // Landlock, all that a copy has, knows no right to change modes
+			tasks = append(tasks, "chmods")
+		}
+		for _, task := range tasks {
+			said := p.jitos(exitFailed, "apply", overlay, task)
+			require.Contains(t, said, task, "it says which step")
+			require.Equal(t, before, p.tree(), task)
+			require.Equal(t, there, outside.tree(), task)
+		}
+		p.jitos(exitDone, "apply", overlay, "may")
+		require.Equal(t, "good\n", outside.read("good"))
+		require.Equal(t, before, p.tree())
+		p.sound()
+	})
+}
+
+// TestALinkOutsideIsALink replaces a directory by a link to the outside: what enters the workspace is the link, and
+// nothing is ever written through it, not by the collapse and not by the undo.
+func TestALinkOutsideIsALink(t *testing.T) {
+	both(t, func(t *testing.T, overlay string) {
+		dir := t.TempDir()
+		outside := newPlace(t, dir, "")
+		outside.dir = filepath.Join(filepath.Dir(outside.dir), "outside")
+		outside.write("f", "theirs\n")
+		p := newPlace(t, dir, fmt.Sprintf(`
+task "turns" { run = "rm -r d && ln -s %s d" }
+task "back"  { run = "rm d && mkdir d && echo new > d/f" }`, outside.dir))
+		p.write("d/f", "mine\n")
+		before, there := p.tree(), outside.tree()
+		p.jitos(exitDone, "apply", overlay, "turns")
+		require.Equal(t, "theirs\n", p.read("d/f"))
+		p.jitos(exitDone, "apply", overlay, "back")
+		require.Equal(t, "new\n", p.read("d/f"))
+		p.jitos(exitDone, "undo", "2")
+		p.jitos(exitDone, "undo", "1")
+		require.Equal(t, before, p.tree())
+		require.Equal(t, there, outside.tree())
+		p.sound()
+	})
+}
+
+func TestDaemonsDieWithTheirStep(t *testing.T) {
+	both(t, func(t *testing.T, overlay string) {
+		p := newPlace(t, t.TempDir(), `
+task "daemons" {
+  outputs = ["out"]
+  run     = <<-SH
+    setsid sh -c 'trap "" TERM HUP INT; while true; do sleep 1000; done' &
+    (setsid sh -c 'sleep 1000; echo late > out' &)
+    (cd / && exec sleep 1000) &
+    echo done > out
+  SH
+}
+task "after" {
+  inputs  = ["out"]
+  outputs = ["after"]
+  run     = "cp out after"
+}`)
+		said := p.jitos(exitDone, "apply", overlay, "after")
+		require.Regexp(t, `✓ daemons .*\d processes left behind, killed`, said)
+		require.Equal(t, "done\n", p.read("after"))
+		p.sound()
+	})
+}
+
+func TestAFileEditedMeanwhile(t *testing.T) {
+	both(t, func(t *testing.T, overlay string) {
+		p := newPlace(t, t.TempDir(), `
+task "slow" {
+  inputs  = []
+  outputs = ["a", "b", "new"]
+  caches  = { MEET = "meet" }
+  run     = <<-SH
+    touch "$MEET/started"
+    while ! test -e "$MEET/go"; do sleep 0.01; done
+    for f in a b new; do echo "run $f" > $f; done
+  SH
+}`)
+		conflict := func() {
+			t.Helper()
+			for name, text := range map[string]string{"a": "old\n", "b": "old\n"} {
+				p.write(name, text)
+			}
+			require.NoError(t, os.RemoveAll(p.path("new")))
+			require.NoError(t, os.RemoveAll(p.meeting("")))
+			cmd, out := p.command("apply", overlay, "slow")
+			require.NoError(t, cmd.Start())
+			p.awaitFile(p.meeting("started"))
+			p.write("a", "yours\n")
+			p.write("new", "yours too\n")
+			require.NoError(t, os.WriteFile(p.meeting("go"), nil, 0o644))
+			require.Equal(t, exitConflict, exitOf(t, cmd.Wait()), out)
+			require.Contains(t, out.String(), "Conflict: 2 files")
+			require.Equal(t, []string{"yours\n", "old\n", "yours too\n"}, []string{p.read("a"), p.read("b"), p.read("new")})
+			p.sound()
+		}
+
+		conflict()
+		diff := p.jitos(exitDone, "sws", "diff", "0")
+		for _, line := range []string{"-yours", "+run a", "-old", "+run b", "-yours too", "+run new"} {
+			require.Contains(t, diff, line+"\n")
+		}
+		p.jitos(exitConflict, "sws", "collapse", "0")
+		p.jitos(exitConflict, "sws", "collapse", "0", "--keep=sws", "a") // new is not decided
+		require.Equal(t, []string{"yours\n", "old\n", "yours too\n"}, []string{p.read("a"), p.read("b"), p.read("new")})
+		p.jitos(exitDone, "sws", "collapse", "0", "--keep=sws")
+		require.Equal(t, []string{"run a\n", "run b\n", "run new\n"}, []string{p.read("a"), p.read("b"), p.read("new")})
+		p.jitos(exitDone, "undo")
+		require.Equal(t, []string{"yours\n", "old\n", "yours too\n"}, []string{p.read("a"), p.read("b"), p.read("new")})
+		p.sound()
+
+		p.write("main.jitos.hcl", strings.ReplaceAll(p.read("main.jitos.hcl"), "run $f", "again $f")) // to be run again
+		conflict()
+		held := strings.Fields(p.jitos(exitDone, "sws", "list"))
+		p.jitos(exitDone, "sws", "collapse", held[0], "--keep=workspace")
+		require.Equal(t, []string{"yours\n", "again b\n", "yours too\n"}, []string{p.read("a"), p.read("b"), p.read("new")})
+		p.sound()
+	})
+}
+
+func TestTwoAtOnce(t *testing.T) {
+	p := newPlace(t, t.TempDir(), `
+task "slow" {
+  outputs = ["out"]
+  caches  = { MEET = "meet" }
+  run     = <<-SH
+    touch "$MEET/started"
+    while ! test -e "$MEET/go"; do sleep 0.01; done
+    echo slow > out
+  SH
+}
+task "quick" {
+  outputs = ["quick"]
+  run     = "cp out quick"
+}`)
+	first, said := p.command("apply", "slow")
+	require.NoError(t, first.Start())
+	p.awaitFile(p.meeting("started"))
+	who := fmt.Sprintf("process %d", first.Process.Pid)
+
+	require.Contains(t, p.jitos(exitBusy, "apply", "quick", "--no-wait"), who)
+	p.jitos(exitDone, "log") // whoever only looks waits for nobody
+	p.jitos(exitDone, "plan", "quick")
+	require.Contains(t, p.jitos(exitDone, "list"), "quick")
+
+	second, waits := p.command("apply", "quick")
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	second.Stdout, second.Stderr = w, w
+	require.NoError(t, second.Start())
+	require.NoError(t, w.Close())
+	var line [256]byte
+	n, err := r.Read(line[:])
+	require.NoError(t, err)
+	waits.Write(line[:n])
+	require.Contains(t, waits.String(), "Waiting")
+	require.Contains(t, waits.String(), who)
+	require.NoError(t, os.WriteFile(p.meeting("go"), nil, 0o644))
+	require.Zero(t, exitOf(t, first.Wait()), said)
+	_, err = waits.ReadFrom(r)
+	require.NoError(t, err)
+	require.Zero(t, exitOf(t, second.Wait()), waits)
+	require.Equal(t, "slow\n", p.read("quick"), "it saw what the first one made")
+	p.sound()
+}
+
+// TestSignals sends what a terminal and a service manager send, to all processes of the group.
+func TestSignals(t *testing.T) {
+	both(t, func(t *testing.T, overlay string) {
+		for signal, exit := range map[syscall.Signal]int{syscall.SIGINT: exitInterrupted, syscall.SIGTERM: exitTerminated} {
+			p := newPlace(t, t.TempDir(), `
+task "fast" {
+  outputs = ["fast"]
+  run     = "echo > fast"
+}
+task "slow" {
+  needs   = [task.fast]
+  outputs = ["out"]
+  caches  = { MEET = "meet" }
+  run     = <<-SH
+    echo half > out
+    sleep 1000 &
+    touch "$MEET/started"
+    wait
+  SH
+}`)
+			before := p.tree()
+			cmd, out := p.command("apply", overlay, "slow")
+			require.NoError(t, cmd.Start())
+			p.awaitFile(p.meeting("started"))
+			require.NoError(t, syscall.Kill(-cmd.Process.Pid, signal))
+			require.Equal(t, exit, exitOf(t, cmd.Wait()), out)
+			require.Contains(t, out.String(), "nothing was changed")
+			require.Equal(t, before, p.tree())
+			p.sound()
+		}
+	})
+}
+
+// ordinary makes the commands of a place run as a user to whom permissions mean something.
+func ordinary(p *place) {
+	if os.Getuid() == 0 {
+		const nobody = 65534
+		p.user, p.program = nobody, filepath.Join(filepath.Dir(p.dir), "jitos")
+		program, err := exec.LookPath("jitos")
+		require.NoError(p, err)
+		b, err := os.ReadFile(program)
+		require.NoError(p, err)
+		require.NoError(p, os.WriteFile(p.program, b, 0o755))
+		for dir := p.dir; dir != "/"; dir = filepath.Dir(dir) { // as t.TempDir makes them nobody else may pass
+			st, err := os.Stat(dir)
+			require.NoError(p, err)
+			if st.Mode()&0o001 == 0 {
+				require.NoError(p, os.Chmod(dir, st.Mode()|0o055))
+			}
+		}
+		require.NoError(p, os.MkdirAll(p.cache, 0o755))
+		for _, dir := range []string{p.dir, p.cache} {
+			require.NoError(p, filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+				return errors.Join(err, os.Lchown(name, nobody, nobody))
+			}))
+		}
+	}
+}
+
+func TestAnUnwritableWorkspace(t *testing.T) {
+	p := newPlace(t, t.TempDir(), `
+task "copy" {
+  inputs  = ["in"]
+  outputs = ["out"]
+  run     = "cp in out"
+}`)
+	p.write("in", "1\n")
+	ordinary(p)
+	before := p.tree()
+
+	require.NoError(t, os.Chmod(p.dir, 0o555))
+	said := p.jitos(exitFailed, "apply", "copy")
+	require.Contains(t, said, "permission denied")
+	require.Contains(t, said, ".jitos")
+	p.jitos(exitDone, "plan", "copy") // looking needs no place to write
+	p.jitos(exitDone, "log")
+	p.jitos(exitDone, "list")
+	require.Equal(t, before, p.tree())
+
+	require.NoError(t, os.Chmod(p.dir, 0o755))
+	p.jitos(exitDone, "apply", "copy")
+	p.write("in", "2\n")
+	before = p.tree()
+	require.NoError(t, os.Chmod(p.dir, 0o555))
+	said = p.jitos(exitFailed, "apply", "copy")
+	require.Contains(t, said, "out: permission denied")
+	require.NoError(t, os.Chmod(p.dir, 0o755))
+	require.Equal(t, before, p.tree())
+	p.sound()
+	p.jitos(exitDone, "apply", "copy")
+	require.Equal(t, "2\n", p.read("out"))
+	p.sound()
+}
+
+func TestAnUnreadableInput(t *testing.T) {
+	p := newPlace(t, t.TempDir(), `
+task "copy" {
+  inputs  = ["in", "dir/**"]
+  outputs = ["out"]
+  run     = "cat in dir/* > out"
+}`)
+	p.write("in", "1\n")
+	p.write("dir/f", "f\n")
+	ordinary(p)
+	for _, name := range []string{"in", "dir", "dir/f"} {
+		st, err := os.Stat(p.path(name))
+		require.NoError(t, err)
+		require.NoError(t, os.Chmod(p.path(name), 0))
+		said := p.jitos(exitFailed, "apply", "copy")
+		require.Contains(t, said, name)
+		require.Contains(t, said, "permission denied")
+		require.NoFileExists(t, p.path("out"))
+		require.NoError(t, os.Chmod(p.path(name), st.Mode()))
+	}
+	p.jitos(exitDone, "apply", "copy")
+	require.Equal(t, "1\nf\n", p.read("out"))
+	p.sound()
+}
+
+// TestItsFilesVanishWhileItRuns deletes what jitos keeps while a step runs.
+func TestItsFilesVanishWhileItRuns(t *testing.T) {
+	for _, what := range []string{"", "history", "objects", "sws", "run", "index"} {
+		t.Run("all"+what, func(t *testing.T) {
+			t.Parallel()
+			p := newPlace(t, t.TempDir(), `
+task "slow" {
+  inputs  = []
+  outputs = ["out"]
+  caches  = { MEET = "meet" }
+  run     = <<-SH
+    touch "$MEET/started"
+    while ! test -e "$MEET/go"; do sleep 0.01; done
+    echo done > out
+  SH
+}`)
+			before := p.tree()
+			cmd, out := p.command("apply", "slow")
+			require.NoError(t, cmd.Start())
+			p.awaitFile(p.meeting("started"))
+			require.NoError(t, os.RemoveAll(p.path(".jitos/"+what)))
+			require.NoError(t, os.WriteFile(p.meeting("go"), nil, 0o644))
+			code := exitOf(t, cmd.Wait())
+			t.Logf("exit %d\n%s", code, out)
+			if code == exitDone { // it did not miss it
+				require.Equal(t, "done\n", p.read("out"))
+			} else {
+				require.Contains(t, []int{exitFailed, exitDamaged}, code)
+				require.Contains(t, out.String(), "Error: ")
+				require.Equal(t, before, p.tree())
+			}
+			p.jitos(exitDone, "log")
+			p.jitos(exitDone, "apply", "slow")
+			require.Equal(t, "done\n", p.read("out"))
+			p.sound()
+		})
+	}
+}
+
+// TestADamagedObjectIsAMiss damages what the store keeps of a step: the step runs again, whether its result goes into
+// the workspace or under another step, and the history says why.
+func TestADamagedObjectIsAMiss(t *testing.T) {
+	damages := map[string]func(p *place, name string){
+		"cut short":   func(p *place, name string) { require.NoError(p, os.Truncate(name, 10)) },
+		"bit flipped": func(p *place, name string) { flip(p, name, 70_000) },
+		"gone":        func(p *place, name string) { require.NoError(p, os.Remove(name)) },
+	}
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlace(t, t.TempDir(), `
+task "big" {
+  inputs  = ["in"]
+  outputs = ["big"]
+  run     = "cat in > big; head -c 100000 /dev/zero >> big"
+}
+task "over" {
+  inputs  = ["big", "other"]
+  outputs = ["over"]
+  run     = "cat big other | wc -c > over"
+}`)
+			p.write("in", "1\n")
+			p.write("other", "o\n")
+			p.jitos(exitDone, "apply", "over")
+			before := p.tree()
+			object := func() string {
+				t.Helper()
+				var found string
+				require.NoError(t, filepath.WalkDir(p.path(".jitos/objects"), func(name string, d fs.DirEntry, err error) error {
+					if st, e := os.Stat(name); e == nil && st.Mode().IsRegular() && st.Size() >= 100_000 {
+						found = name
+					}
+					return err
+				}))
+				require.NotEmpty(t, found)
+				return found
+			}
+
+			damage(p, object())
+			require.NoError(t, os.Remove(p.path("big")))
+			said := p.jitos(exitDone, "apply", "over")
+			require.Contains(t, said, "✓ big")
+			require.Equal(t, before, p.tree())
+			require.Contains(t, p.jitos(exitDone, "why", "big"), "the store has no longer")
+			p.sound()
+
+			damage(p, object())
+			require.NoError(t, os.Remove(p.path("big")))
+			p.write("other", "more\n")
+			said = p.jitos(exitDone, "apply", "over")
+			require.Contains(t, said, "✓ big")
+			require.Contains(t, said, "✓ over")
+			require.Equal(t, "100007\n", strings.ReplaceAll(p.read("over"), " ", ""))
+			p.sound()
+		})
+	}
+}
+
+// flip turns one bit around.
+func flip(p *place, name string, at int64) {
+	p.Helper()
+	require.NoError(p, os.Chmod(name, 0o644))
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	require.NoError(p, err)
+	defer f.Close()
+	var b [1]byte
+	_, err = f.ReadAt(b[:], at)
+	require.NoError(p, err)
+	b[0] ^= 4
+	_, err = f.WriteAt(b[:], at)
+	require.NoError(p, err)
+}
+
+func TestADamagedHistory(t *testing.T) {
+	p := newPlace(t, t.TempDir(), `
+task "copy" {
+  inputs  = ["in"]
+  outputs = ["out"]
+  run     = "cp in out"
+}`)
+	for _, text := range []string{"1\n", "2\n"} {
+		p.write("in", text)
+		p.jitos(exitDone, "apply", "copy")
+	}
+	segments, err := filepath.Glob(p.path(".jitos/history/*.log"))
+	require.NoError(t, err)
+	require.Len(t, segments, 1)
+	st, err := os.Stat(segments[0])
+	require.NoError(t, err)
+	flip(p, segments[0], st.Size()/2)
+	p.write("in", "3\n")
+	before := p.tree()
+	for _, args := range [][]string{{"log"}, {"apply", "copy"}, {"plan", "copy"}, {"undo"}, {"why", "out"}, {"show", "1"}, {"sws", "list"}, {"clean", "copy"}} {
+		said := p.jitos(exitDamaged, args...)
+		require.Contains(t, said, filepath.Base(segments[0]), args)
+		require.Regexp(t, `offset \d+`, said, args)
+		require.Contains(t, said, "jitos doctor", args)
+	}
+	require.Equal(t, before, p.tree())
+	said := p.jitos(exitFailed, "doctor")
+	require.Contains(t, said, "move .jitos/history away")
+
+	require.NoError(t, os.Rename(p.path(".jitos/history"), p.path(".jitos/history-damaged")))
+	p.jitos(exitDone, "apply", "copy")
+	require.Equal(t, "3\n", p.read("out"))
+	p.sound()
 }
