@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"sync"
@@ -526,6 +527,72 @@ func (s *Store) syncEach(objects map[Digest]struct{}) error {
 		all = errors.Join(all, syncPath(dir, unix.Fsync))
 	}
 	return all
+}
+
+// Object is an object as it lies in the store.
+type Object struct {
+	Digest Digest
+	Size   int64     // bytes on disk
+	Used   time.Time // when it was put last
+}
+
+// Objects yields what is in the store, in the order of the digests of each directory. Objects that come or go meanwhile
+// may or may not be among them.
+func (s *Store) Objects() iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
+		err := filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
+			if path == s.tmp && e.IsDir() {
+				return fs.SkipDir
+			}
+			if errors.Is(err, fs.ErrNotExist) || err == nil && e.IsDir() {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			info, err := e.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			d, _, ok := s.digestOf(path)
+			if err == nil && ok && !yield(Object{d, info.Size(), info.ModTime()}, nil) {
+				return fs.SkipAll
+			}
+			return err
+		})
+		if err != nil {
+			yield(Object{}, fmt.Errorf("list objects: %w", err))
+		}
+	}
+}
+
+// Check reads an object and compares its digest, in little memory. As any reader does, it removes what is damaged.
+func (s *Store) Check(d Digest) error {
+	f, plain, err := s.open(d)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := blake3.New()
+	if plain {
+		_, err = io.Copy(h, f)
+		if err != nil {
+			return err
+		}
+	} else {
+		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return err
+		}
+		defer z.Close()
+		if _, err := io.Copy(h, z); err != nil {
+			return s.corrupt(d, f, err)
+		}
+	}
+	if Digest(h.Sum(nil)) != d {
+		return s.corrupt(d, f, nil)
+	}
+	return nil
 }
 
 // Stats is what a GC did.

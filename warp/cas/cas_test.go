@@ -229,7 +229,17 @@ func TestGC(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int{10, 10, 10}, []int{st.Kept, st.Removed, st.Packed})
 	require.Zero(t, temps(t, dir))
+	left := 0
+	for o, err := range s.Objects() {
+		require.NoError(t, err)
+		require.Contains(t, kept, o.Digest)
+		require.NoError(t, s.Check(o.Digest), "also of packed ones")
+		require.Positive(t, o.Size)
+		left++
+	}
+	require.Len(t, kept, left)
 	for _, d := range dropped {
+		require.ErrorIs(t, s.Check(d), cas.ErrNotFound)
 		require.False(t, s.Has(d))
 	}
 	for i, d := range kept {
@@ -250,6 +260,12 @@ func TestGC(t *testing.T) {
 	_, err = s.Get(kept[0])
 	require.ErrorIs(t, err, cas.ErrCorrupt)
 	require.False(t, s.Has(kept[0]))
+	for n, d := range kept[1:3] { // as a plain object and as a packed one
+		require.NoError(t, os.Remove(objectPath(dir, d)+".zst"))
+		require.NoError(t, os.WriteFile(objectPath(dir, d)+[]string{"", ".zst"}[n], []byte("rubbish"), 0o644))
+		require.ErrorIs(t, s.Check(d), cas.ErrCorrupt)
+		require.False(t, s.Has(d))
+	}
 }
 
 // TestGCBesidePuts lets stores put the same blobs while another collects everything that is old: what was put within

@@ -295,6 +295,9 @@ func (l *Log) From(idx uint64) iter.Seq2[Event, error] {
 	}
 }
 
+// Reader returns a reader of the history. It sees what was flushed.
+func (l *Log) Reader() *Reader { return &l.r }
+
 // System returns the graph of the System: the fold of all its rewrites. See [Reader.System].
 func (l *Log) System() (warp.Graph, error) {
 	if err := l.Flush(); err != nil {

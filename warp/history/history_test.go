@@ -134,3 +134,41 @@ func TestCompactionKeepsTheRestProvable(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, g.Digest(), again.Digest())
 }
+
+// TestFoldShowsEveryState compares the states of a fold with those that were recorded, also after a compaction, and
+// tells of a checkpoint that is sound but wrong.
+func TestFoldShowsEveryState(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, 2000)
+	write(t, l, warp.Graph{}, 200)
+	require.NoError(t, l.Compact(100))
+	require.NoError(t, l.Close())
+	r, err := history.OpenReader(dir)
+	require.NoError(t, err)
+	first, err := r.First()
+	require.NoError(t, err)
+	require.Positive(t, first)
+	n, rewrites := first, 0
+	for s, err := range r.Fold() {
+		require.NoError(t, err)
+		require.Equal(t, n, s.Idx)
+		if s.Kind == history.RewriteApplied && s.View == history.System {
+			require.Equal(t, s.Digest, s.System.Digest())
+			rewrites++
+		}
+		n++
+	}
+	require.EqualValues(t, 200, n)
+	require.Positive(t, rewrites)
+
+	l = open(t, dir, 2000)
+	require.NoError(t, l.Checkpoint(warp.Graph{}))
+	require.NoError(t, l.Close())
+	_, err = r.Verify()
+	var wrong *history.CheckpointError
+	require.ErrorAs(t, err, &wrong)
+	require.EqualValues(t, 200, wrong.N)
+	require.NoError(t, os.Remove(filepath.Join(dir, "checkpoint")))
+	_, err = r.Verify()
+	require.NoError(t, err)
+}

@@ -290,7 +290,7 @@ func (r *Reader) fold(until uint64, starts []checkpoint) (checkpoint, error) {
 				break
 			}
 			if e.Kind == RewriteApplied && e.View == System {
-				w, err := e.rewrite()
+				w, err := e.Rewrite()
 				if err != nil {
 					return c, err
 				}
@@ -329,8 +329,8 @@ func (r *Reader) confirms(c checkpoint) (bool, error) {
 
 const foldBatch = 10_000 // operations that a fold applies at once
 
-// rewrite returns the rewrite of a REWRITE_APPLIED.
-func (e *Event) rewrite() (warp.Rewrite, error) {
+// Rewrite returns the rewrite of a REWRITE_APPLIED.
+func (e *Event) Rewrite() (warp.Rewrite, error) {
 	ops, err := e.ops()
 	if err != nil {
 		return warp.Rewrite{}, err
@@ -351,44 +351,104 @@ func (c *checkpoint) apply(batch *warp.Rewrite, idx uint64) (err error) {
 	return nil
 }
 
-// Verify reads the whole history, checks every record and the chain, folds the System from the start (or from what
-// Compact kept) without any rule, and compares every digest that was recorded. It returns how many events it saw.
-func (r *Reader) Verify() (events uint64, err error) {
-	c := checkpoint{}
+// First returns the index of the first event that compaction has left; 0 if there are none.
+func (r *Reader) First() (uint64, error) {
 	list, err := segments(r.fs, r.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if len(list) == 0 {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
 		return 0, err
 	}
-	if len(list) > 0 && list[0] > 0 {
-		if c, err = r.checkpoint(baseName); err != nil {
-			return 0, err
+	return list[0], err
+}
+
+// State is an event with the System's graph after it.
+type State struct {
+	Event
+	System warp.Graph
+}
+
+// Fold yields all events from the first on that compaction has left, each with the graph that the recorded rewrites lead
+// to; no rule is run. Every record, the chain and every recorded digest of the System are verified on the way, and the
+// checkpoint where the fold comes past it. After an error nothing follows: see [Reader.From], [*MismatchError] and
+// [*CheckpointError].
+func (r *Reader) Fold() iter.Seq2[State, error] {
+	return func(yield func(State, error) bool) {
+		c, err := r.begin()
+		if err != nil {
+			yield(State{}, err)
+			return
 		}
-		if c, err = r.fold(list[0], []checkpoint{c}); err != nil {
-			return 0, err
+		check, cerr := r.checkpoint(checkpointName) // a damaged one is as good as none
+		if n, _, err := r.Head(); err != nil || check.n > n {
+			cerr = cmpOr(err, errNoCheckpoint)
+		}
+		state := State{System: c.graph}
+		for e, err := range r.scan(c.n) {
+			if err == nil && e.before != c.chain {
+				err = &DamageError{Segment: segmentName(e.Idx), Offset: 0, Reason: "segment does not continue the chain"}
+			}
+			if err == nil {
+				state.Event, c.chain = e.Event, e.after
+				err = c.step(&e.Event)
+				state.System = c.graph
+			}
+			if err == nil && cerr == nil && check.n == e.Idx+1 && check.chain == e.after && check.graph.Digest() != c.graph.Digest() {
+				err = &CheckpointError{check.n, c.graph.Digest(), check.graph.Digest()}
+			}
+			if !yield(state, err) || err != nil {
+				return
+			}
 		}
 	}
-	for e, err := range r.scan(c.n) {
+}
+
+// begin returns the state where the history begins: nothing, or what Compact kept.
+func (r *Reader) begin() (checkpoint, error) {
+	first, err := r.First()
+	if err != nil || first == 0 {
+		return checkpoint{}, err
+	}
+	c, err := r.checkpoint(baseName)
+	if err != nil {
+		return c, err
+	}
+	return r.fold(first, []checkpoint{c})
+}
+
+// step applies an event and compares the digest that it recorded.
+func (c *checkpoint) step(e *Event) error {
+	if e.Kind != RewriteApplied || e.View != System {
+		return nil
+	}
+	w, err := e.Rewrite()
+	if err == nil {
+		err = c.apply(&w, e.Idx)
+	}
+	if err == nil && e.Digest != (warp.Hash{}) && c.graph.Digest() != e.Digest {
+		err = &MismatchError{e.Idx, e.Digest, c.graph.Digest()}
+	}
+	return err
+}
+
+// CheckpointError says that the checkpoint is not what the events before it lead to. It can be deleted.
+type CheckpointError struct {
+	N         uint64    // events that it covers
+	Want, Got warp.Hash // digests: what the events lead to, what it holds
+}
+
+func (e *CheckpointError) Error() string {
+	return fmt.Sprintf("the checkpoint after %d events holds the graph %s, the events lead to %s", e.N, e.Got, e.Want)
+}
+
+// Verify reads the whole history as [Reader.Fold] does, and returns how many events it saw.
+func (r *Reader) Verify() (events uint64, err error) {
+	for _, err := range r.Fold() {
 		if err != nil {
 			return events, err
-		}
-		if e.before != c.chain {
-			return events, &DamageError{Segment: segmentName(e.Idx), Offset: 0, Reason: "segment does not continue the chain"}
 		}
 		events++
-		c.chain = e.after
-		if e.Kind != RewriteApplied || e.View != System {
-			continue
-		}
-		w, err := e.rewrite()
-		if err != nil {
-			return events, err
-		}
-		if err := c.apply(&w, e.Idx); err != nil {
-			return events, err
-		}
-		if e.Digest != (warp.Hash{}) && c.graph.Digest() != e.Digest {
-			return events, &MismatchError{e.Idx, e.Digest, c.graph.Digest()}
-		}
 	}
 	return events, nil
 }

@@ -12,6 +12,8 @@ type Salvage struct {
 	Events uint64       // that are left
 	Damage *DamageError // nil if there was none
 	Aside  []string     // files that were put aside, with the suffix .damaged
+	// Lost are the events after the damage that could still be read: the chain to them is broken, so they count no more.
+	Lost []Event
 }
 
 const damagedSuffix = ".damaged"
@@ -47,12 +49,54 @@ func repair(r *Reader) (Salvage, error) {
 			return s, err
 		}
 	}
+	for _, first := range list {
+		if first >= s.Events || segmentName(first) == s.Damage.Segment {
+			if err := s.lost(r, first); err != nil {
+				return s, err
+			}
+		}
+	}
 	for i := len(list) - 1; i >= 0 && (list[i] >= s.Events || segmentName(list[i]) == s.Damage.Segment); i-- {
 		if err := s.putAside(r, list[i]); err != nil {
 			return s, err
 		}
 	}
 	return s, r.fs.SyncDir(r.dir)
+}
+
+// lost reads what sound records a segment holds of events that are not kept.
+func (s *Salvage) lost(r *Reader, first uint64) error {
+	f, err := r.fs.Open(filepath.Join(r.dir, segmentName(first)), os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	scan := &scanner{f: f, name: segmentName(first)}
+	defer scan.Close()
+	if scan.size, err = f.Size(); err != nil {
+		return err
+	}
+	for off := int64(0); off+recordHeader <= scan.size; off++ {
+		header, err := scan.bytes(off, recordHeader)
+		if err != nil {
+			return err
+		}
+		n, err := recordSize(header, scan.size-off)
+		if err != nil {
+			continue
+		}
+		rec, err := scan.bytes(off, int(n))
+		if err != nil {
+			return err
+		}
+		if checkRecord(rec) != nil {
+			continue
+		}
+		if e, err := decodeEvent(rec[recordHeader:]); err == nil && e.Idx >= s.Events {
+			s.Lost = append(s.Lost, e)
+		}
+		off += n - 1
+	}
+	return nil
 }
 
 // putAside renames a segment and, if good events are in it, makes one of them in its place.

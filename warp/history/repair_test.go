@@ -46,6 +46,11 @@ func TestRepairKeepsWhatIsBeforeTheDamage(t *testing.T) {
 			require.GreaterOrEqual(t, s.Events, before)
 			require.Less(t, s.Events, uint64(20))
 			require.NotEmpty(t, s.Aside)
+			require.GreaterOrEqual(t, len(s.Lost), 19-int(s.Events), "one record at most cannot be read")
+			for i, e := range s.Lost {
+				require.Equal(t, numbered(e.Idx).Data, e.Data)
+				require.True(t, e.Idx >= s.Events && (i == 0 || e.Idx > s.Lost[i-1].Idx))
+			}
 			before = s.Events
 			n, err := survivors(t, bad, "")
 			require.NoError(t, err, "%s at %d", name, at)
