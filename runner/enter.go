@@ -96,7 +96,7 @@ func (k *kernel) chose() error {
 	intent := nodeOf("intent", map[string]any{"run": k.run, "target": k.plan.Target})
 	c := k.candidate()
 	if _, there := k.w.System.Node(c.ID()); there { // it is walked once more
-		return nil
+		return k.sayFacts()
 	}
 	if _, there := k.w.System.Node(k.runNode().ID()); !there {
 		rw.Ops = append(rw.Ops, warp.AddNode(k.runNode()), warp.AddNode(k.swsNode()), warp.AddNode(intent),
@@ -117,7 +117,42 @@ func (k *kernel) chose() error {
 	for _, x := range k.plan.Excluded {
 		data.Excluded = append(data.Excluded, x.Node.Task+" by "+x.Node.Method+": "+x.Step+" "+x.Reason)
 	}
-	return k.rewrite(rw, data)
+	if err := k.rewrite(rw, data); err != nil {
+		return err
+	}
+	return k.sayFacts()
+}
+
+// effect is what a step's rule changed of the facts, and the digest that it led to.
+type effect struct {
+	step   string
+	rw     warp.Rewrite
+	digest warp.Hash
+}
+
+// sayFacts records what the view of this SWS begins with, and then the effects of steps that needed no run. Where there
+// are no facts at all, there is nothing to say.
+func (k *kernel) sayFacts() error {
+	if nodes, _ := k.start.Len(); nodes > 0 || k.viewed {
+		k.viewed = true
+		observed := warp.Diff(k.begin, k.start)
+		if err := k.emit(KindRewrite, k.viewOf(), k.start.Digest(), &Rewrite{Run: k.run, Cause: "facts", Ops: observed.Encode()}); err != nil {
+			return err
+		}
+	}
+	unsaid := k.unsaid
+	k.unsaid = nil
+	for _, e := range unsaid {
+		if err := k.sayEffect(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *kernel) sayEffect(e effect) error {
+	k.viewed = true
+	return k.emit(KindRewrite, k.viewOf(), e.digest, &Rewrite{Run: k.run, Cause: "effect", Step: e.step, Ops: e.rw.Encode()})
 }
 
 func (k *kernel) excluded(task, method string) bool {
@@ -327,10 +362,15 @@ func (k *kernel) effects(s *plan.Step, r *result) error {
 		if k.facts, err = before.Apply(rw); err != nil {
 			return err
 		}
-		if k.facts.Digest() == before.Digest() || !k.opened {
+		e := effect{s.ID, rw, k.facts.Digest()}
+		switch {
+		case e.digest == before.Digest():
+			return nil
+		case !k.opened: // the run may still turn out to have nothing to do
+			k.unsaid = append(k.unsaid, e)
 			return nil
 		}
-		return k.emit(KindRewrite, k.viewOf(), k.facts.Digest(), &Rewrite{Run: k.run, Cause: "effect", Step: s.ID, Ops: rw.Encode()})
+		return k.sayEffect(e)
 	}
 	return failf("its condition does not hold where it ended: rule %s", s.Rule)
 }

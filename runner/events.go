@@ -34,10 +34,11 @@ type Intent struct {
 	Where  string `cbor:"isolation,omitempty"` // the isolation in force
 }
 
-// Rewrite is a change of a graph. Cause says what the kernel applied it for.
+// Rewrite is a change of a graph. Cause says what the kernel applied it for. The view of an SWS is a graph of facts: "facts"
+// makes it anew of those of the System and what was observed, as a candidate begins, and each "effect" changes it.
 type Rewrite struct {
 	Run   int    `cbor:"run"`
-	Cause string `cbor:"cause"` // "plan", "step", "effect", "collapse", "undo"
+	Cause string `cbor:"cause"` // "plan", "step", "collapse", "undo" of the System; "facts", "effect" of an SWS
 	Ops   []byte `cbor:"ops"`   // an encoded warp.Rewrite
 
 	// Cause "plan": the candidate that is walked now.

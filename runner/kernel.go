@@ -34,9 +34,12 @@ type kernel struct {
 	setErr   error
 	setOnce  sync.Once
 
-	facts warp.Graph // facts in the view of this SWS
-	begin warp.Graph // facts as the run began
-	tick  int
+	facts  warp.Graph // facts in the view of this SWS
+	start  warp.Graph // facts as a plan begins: those of the System and what was observed
+	begin  warp.Graph // facts of the System as the run began
+	viewed bool       // the history tells of facts
+	unsaid []effect   // effects that came before the run began in the history
+	tick   int
 
 	// the present plan
 	plan    *plan.Plan
@@ -100,12 +103,12 @@ func newKernel(w Workspace, o Options) (*kernel, error) {
 	if k.begin, err = keptFacts(system); err != nil {
 		return nil, err
 	}
-	k.facts = k.begin
 	var rw warp.Rewrite
 	for _, n := range o.Observed {
 		rw.Ops = append(rw.Ops, warp.AddNode(n))
 	}
-	k.facts, err = k.facts.Apply(rw)
+	k.start, err = k.begin.Apply(rw)
+	k.facts = k.start
 	return k, err
 }
 
@@ -119,9 +122,8 @@ func countNodes(g warp.Graph, kind string) int {
 
 // apply walks one plan after the other.
 func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outcome, error) {
-	start := k.facts
 	for {
-		k.facts = start
+		k.facts, k.unsaid = k.start, nil
 		if err := k.present(pl); err != nil {
 			return nil, errors.Join(err, k.abandon("internal error: "+err.Error()))
 		}

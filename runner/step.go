@@ -297,6 +297,7 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	layer, res, err := set.Run(ctx, slot, k.lower(below), sws.Command{
 		Argv: kind.Argv(s.Command), Env: env, Dir: s.Command.Dir, Mkdir: outputDirs(s), Binds: binds,
 		Network: s.Allow.Network, Output: out, Timeout: s.Timeout, Grace: k.o.Grace,
+		Small: s.Outputs != nil && !s.Allow.Network, Leaf: len(k.steps[i].dependents) == 0,
 	})
 	if err != nil {
 		return false, ofStep(err)

@@ -244,11 +244,12 @@ func (r *Reader) scanSegment(s *scanner, idx *uint64, last bool, yield func(link
 // MismatchError says that a recorded rewrite leads to another graph than the one that was recorded.
 type MismatchError struct {
 	Idx       uint64
+	View      View
 	Want, Got warp.Hash // digests
 }
 
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("event %d: the System's digest is %s, recorded is %s", e.Idx, e.Got, e.Want)
+	return fmt.Sprintf("event %d: the digest of %s is %s, recorded is %s", e.Idx, e.View, e.Got, e.Want)
 }
 
 // starts returns the states from which the System can be folded, the latest first.
@@ -308,7 +309,7 @@ func (r *Reader) fold(until uint64, starts []checkpoint) (checkpoint, error) {
 			return c, err
 		}
 		if last != nil && last.Digest != (warp.Hash{}) && c.graph.Digest() != last.Digest {
-			return c, &MismatchError{last.Idx, last.Digest, c.graph.Digest()}
+			return c, &MismatchError{last.Idx, System, last.Digest, c.graph.Digest()}
 		}
 		return c, nil
 	}
@@ -427,7 +428,7 @@ func (c *checkpoint) step(e *Event) error {
 		err = c.apply(&w, e.Idx)
 	}
 	if err == nil && e.Digest != (warp.Hash{}) && c.graph.Digest() != e.Digest {
-		err = &MismatchError{e.Idx, e.Digest, c.graph.Digest()}
+		err = &MismatchError{e.Idx, System, e.Digest, c.graph.Digest()}
 	}
 	return err
 }
