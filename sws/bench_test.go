@@ -24,9 +24,9 @@ func BenchmarkStep(b *testing.B) {
 			i := 0
 			for b.Loop() {
 				i++
-				l := &Layer{set: w.set, n: w.set.number(), held: true, mountable: true}
-				require.NoError(b, w.set.mkdir(l.upper()))
-				require.NoError(b, w.set.mkdir(l.work()))
+				l := &Layer{set: w.set, in: w.set.disk, n: w.set.number(), held: true, mountable: true}
+				require.NoError(b, w.set.disk.mkdir(l.upper()))
+				require.NoError(b, w.set.disk.mkdir(l.work()))
 				upper, err := w.set.dir.sub(l.upper())
 				require.NoError(b, err)
 				_, err = makeDirs(upper, v, []string{"out"})

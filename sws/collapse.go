@@ -454,7 +454,7 @@ func (s *Space) take(c Change, from *Layer, fd int, name string) (*Layer, error)
 			if err := unix.Fstat(src, &st); err != nil {
 				return nil, err
 			}
-			if st.Nlink > 1 {
+			if st.Nlink > 1 || from.in.memory {
 				return nil, copyTo(src, &st, c.After.Mode, fd, name)
 			}
 			return from, from.moveOut(c, src, &st, fd, name)
@@ -479,7 +479,7 @@ func (l *Layer) moveOut(c Change, src int, st *unix.Stat_t, fd int, name string)
 	if err != nil {
 		return err
 	}
-	upper, err := l.set.dir.sub(l.upper())
+	upper, err := l.in.dir.sub(l.upper())
 	if err != nil {
 		return err
 	}
@@ -543,6 +543,12 @@ func copyData(dst, src int, size int64) error {
 		}
 		for in, out := data, data; in < end; {
 			n, err := unix.CopyFileRange(src, &in, dst, &out, int(min(end-in, 1<<30)), 0)
+			if err == unix.EXDEV || err == unix.EINVAL { // from memory to the disk
+				if _, err = unix.Seek(dst, out, unix.SEEK_SET); err == nil {
+					n, err = unix.Sendfile(dst, src, &in, int(min(end-in, 1<<30)))
+				}
+				out += int64(n)
+			}
 			if err != nil {
 				return err
 			}
@@ -568,8 +574,8 @@ func (x *tx) unstage() error {
 
 func (l *Layer) putBack(o op, fd int) error {
 	full := l.upper() + "/" + o.Path
-	return l.set.dir.lend(full, func() error {
-		at, name, err := l.set.dir.parent(full)
+	return l.in.dir.lend(full, func() error {
+		at, name, err := l.in.dir.parent(full)
 		if err != nil {
 			return err
 		}

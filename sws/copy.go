@@ -389,7 +389,7 @@ func (t *copyTree) scan(v *View, l *Layer) (touched []string, err error) {
 // takeOut moves the changed files into the layer, and makes the rest of the tree known again: what was touched is
 // removed, and comes back with the next view that has it.
 func (t *copyTree) takeOut(touched []string, l *Layer) error {
-	upper, err := l.set.dir.sub(l.upper())
+	upper, err := l.in.dir.sub(l.upper())
 	if err != nil {
 		return err
 	}

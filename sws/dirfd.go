@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -268,6 +269,31 @@ func (d dirfd) removeAll(p string) error {
 	})
 }
 
+// removeSet is removeAll for a directory that holds layers, which may be many: on two goroutines.
+func (d dirfd) removeSet(p string) error {
+	set, err := d.sub(p)
+	if err != nil {
+		return d.removeAll(p) // it is gone, or says why not
+	}
+	defer set.close()
+	ns, err := names(set.fd)
+	if err != nil {
+		return pathError(p, err)
+	}
+	clear := func(ns []string) {
+		for _, n := range ns {
+			if !strings.HasSuffix(n, workSuffix) || removeWork(set.fd, n) != nil {
+				_ = removeAt(set.fd, n) // what is left, removeAll tries again and reports
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { clear(ns[:len(ns)/2]) })
+	clear(ns[len(ns)/2:])
+	wg.Wait()
+	return d.removeAll(p)
+}
+
 func removeAt(fd int, name string) error {
 	err := unix.Unlinkat(fd, name, 0)
 	if err == nil || err == unix.ENOENT {
@@ -294,6 +320,14 @@ func removeAt(fd int, name string) error {
 		return err
 	}
 	defer unix.Close(h)
+	if err := emptyAt(h); err != nil {
+		return err
+	}
+	return unix.Unlinkat(fd, name, unix.AT_REMOVEDIR)
+}
+
+// emptyAt removes all that is in a directory.
+func emptyAt(h int) error {
 	ns, err := names(h)
 	if err != nil {
 		return err
@@ -311,5 +345,16 @@ func removeAt(fd int, name string) error {
 			return err
 		}
 	}
-	return unix.Unlinkat(fd, name, unix.AT_REMOVEDIR)
+	return nil
+}
+
+// removeWork removes what the kernel leaves of an overlay's work directory, in as few calls as that takes: there is
+// one for each command. Anything else that is in it, the caller finds.
+func removeWork(fd int, name string) error {
+	for _, p := range []string{"/work/incompat/volatile", "/work/incompat", "/work", ""} {
+		if err := unix.Unlinkat(fd, name+p, unix.AT_REMOVEDIR); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -19,6 +19,7 @@ import (
 // its files in a directory of its own or in the store. It is not changed after Keep, and safe for concurrent use then.
 type Layer struct {
 	set     *Set
+	in      *room // where its directories are
 	n       int
 	changes []Change // by path
 
@@ -35,8 +36,10 @@ func (l *Layer) Changes() []Change { return l.changes }
 // upper is the layer's directory of contents, relative to the set's directory.
 func (l *Layer) upper() string { return strconv.Itoa(l.n) + "u" }
 
+const workSuffix = "w"
+
 // work is a directory that the kernel needs while it writes into upper.
-func (l *Layer) work() string { return strconv.Itoa(l.n) + "w" }
+func (l *Layer) work() string { return strconv.Itoa(l.n) + workSuffix }
 
 func (l *Layer) index(p string) (int, bool) {
 	return slices.BinarySearchFunc(l.changes, p, func(c Change, p string) int { return cmp.Compare(c.Path, p) })
@@ -111,18 +114,18 @@ func (l *Layer) Keep(match func(Change) bool) (dropped []Change, err error) {
 	if !l.mountable {
 		for _, c := range dropped {
 			if c.After.Kind == File {
-				err = errors.Join(err, l.set.dir.removeAll(l.upper()+"/"+c.Path))
+				err = errors.Join(err, l.in.dir.removeAll(l.upper()+"/"+c.Path))
 			}
 		}
 		return dropped, err
 	}
 	// what has to go may be anything from a whiteout to a mode: make the directory anew around the files that stay
 	was := l.upper() + "-was"
-	if err := l.set.rename(l.upper(), was); err != nil {
+	if err := l.in.rename(l.upper(), was); err != nil {
 		l.changes = all
 		return nil, err
 	}
-	old, err := l.set.dir.sub(was)
+	old, err := l.in.dir.sub(was)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +139,7 @@ func (l *Layer) Keep(match func(Change) bool) (dropped []Change, err error) {
 	if err := l.fill(kept, mode, moveFrom(old)); err != nil {
 		return nil, err
 	}
-	return dropped, l.set.dir.removeAll(was)
+	return dropped, l.in.dir.removeAll(was)
 }
 
 // placer puts the content of a changed file at a new name in an open directory.
@@ -158,10 +161,10 @@ func moveFrom(d dirfd) placer {
 
 // fill makes the layer's directory from a change set, in the form that overlayfs reads.
 func (l *Layer) fill(changes []Change, mode func(string) uint32, place placer) error {
-	if err := l.set.mkdir(l.upper()); err != nil {
+	if err := l.in.mkdir(l.upper()); err != nil {
 		return err
 	}
-	d, err := l.set.dir.sub(l.upper())
+	d, err := l.in.dir.sub(l.upper())
 	if err != nil {
 		return err
 	}
@@ -282,11 +285,11 @@ func (l *Layer) mount(v *View) (string, error) {
 			return "", fmt.Errorf("layer %d of set %d cannot be mounted", l.n, l.set.id)
 		}
 		if err := l.fill(l.changes, v.dirMode, l.set.space.fromStore); err != nil {
-			return "", errors.Join(err, l.set.dir.removeAll(l.upper()))
+			return "", errors.Join(err, l.in.dir.removeAll(l.upper()))
 		}
 		l.held, l.mountable = true, true
 	}
-	return l.set.path + "/" + l.upper(), nil
+	return l.in.path + "/" + l.upper(), nil
 }
 
 // fromStore writes the content of a file from the store.
@@ -312,8 +315,8 @@ func (l *Layer) open(p string) (fd int, held bool, err error) {
 		return -1, false, nil
 	}
 	full := l.upper() + "/" + p
-	err = l.set.dir.lend(full, func() error {
-		at, name, err := l.set.dir.parent(full)
+	err = l.in.dir.lend(full, func() error {
+		at, name, err := l.in.dir.parent(full)
 		if err != nil {
 			return err
 		}
@@ -367,7 +370,7 @@ func (set *Set) Restore(changes []Change) (*Layer, error) {
 			return nil, fmt.Errorf("%s: %w", Quote(c.Path), err)
 		}
 	}
-	return &Layer{set: set, n: set.number(), changes: changes}, nil
+	return &Layer{set: set, in: set.disk, n: set.number(), changes: changes}, nil
 }
 
 // Drop gives up what the command of a layer wrote, and its room on the disk. Nothing may be over the layer.
@@ -375,7 +378,7 @@ func (l *Layer) Drop() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.changes, l.held = nil, false
-	return errors.Join(l.set.dir.removeAll(l.upper()), l.set.dir.removeAll(l.work()))
+	return errors.Join(l.in.dir.removeAll(l.upper()), l.in.dir.removeAll(l.work()))
 }
 
 // Store puts the contents of the layer's files into the store, from where Restore finds them.

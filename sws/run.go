@@ -27,6 +27,9 @@ type Command struct {
 	Output  io.Writer // stdout and stderr as they come, from one goroutine
 	Timeout time.Duration
 	Grace   time.Duration // from asking the command to end to killing it; 0 means 5 s
+	// Small says that little is likely to be written: the layer may lie in memory. A command that fails because it
+	// wrote too much for that runs once more on the disk.
+	Small bool
 	// Leaf promises that no later command is over this one's layer; then its mount need not be waited for.
 	Leaf bool
 }
@@ -47,30 +50,43 @@ func (set *Set) Run(ctx context.Context, slot int, lower []*Layer, c Command) (*
 	if err != nil {
 		return nil, sandbox.Result{}, err
 	}
-	l := &Layer{set: set, n: set.number(), held: true, mountable: !b.copy}
-	if err := set.mkdir(l.upper()); err != nil {
+	in := set.disk
+	if c.Small && !b.copy {
+		in = set.roomFor()
+	}
+	l, res, err := set.run(ctx, b, in, slot, lower, c)
+	if in.memory && (err != nil || res.Exit != 0) && in.full() { // it was not that small
+		return set.run(ctx, b, set.disk, slot, lower, c)
+	}
+	return l, res, err
+}
+
+func (set *Set) run(ctx context.Context, b *backend, in *room, slot int, lower []*Layer, c Command) (*Layer, sandbox.Result, error) {
+	l := &Layer{set: set, in: in, n: set.number(), held: true, mountable: !b.copy}
+	if err := in.mkdir(l.upper()); err != nil {
 		return nil, sandbox.Result{}, err
 	}
 	v := set.View(lower)
 	sc := sandbox.Command{Argv: c.Argv, Env: c.Env, Binds: c.Binds, Network: c.Network, Output: c.Output, Timeout: c.Timeout, Grace: c.Grace}
 	var res sandbox.Result
+	var err error
 	if b.copy {
 		res, err = b.trees[slot].run(ctx, b.pool, slot, v, l, c, sc)
 	} else {
 		res, err = set.overlay(ctx, b.pool, slot, v, l, c, sc)
 	}
 	if err != nil {
-		return nil, res, errors.Join(err, set.dir.removeAll(l.upper()), set.dir.removeAll(l.work()))
+		return nil, res, errors.Join(err, in.dir.removeAll(l.upper()), in.dir.removeAll(l.work()))
 	}
 	return l, res, nil
 }
 
 func (set *Set) overlay(ctx context.Context, pool *sandbox.Pool, slot int, v *View, l *Layer, c Command, sc sandbox.Command) (sandbox.Result, error) {
 	var none sandbox.Result
-	if err := set.mkdir(l.work()); err != nil {
+	if err := l.in.mkdir(l.work()); err != nil {
 		return none, err
 	}
-	upper, err := set.dir.sub(l.upper())
+	upper, err := l.in.dir.sub(l.upper())
 	if err != nil {
 		return none, err
 	}
@@ -91,7 +107,7 @@ func (set *Set) overlay(ctx context.Context, pool *sandbox.Pool, slot int, v *Vi
 		return none, err
 	}
 	sc.Dir = filepath.Join(set.space.path, c.Dir)
-	sc.Overlay = &sandbox.Overlay{Lower: stack, Hide: []string{Meta}, Upper: set.path + "/" + l.upper(), Work: set.path + "/" + l.work()}
+	sc.Overlay = &sandbox.Overlay{Lower: stack, Hide: []string{Meta}, Upper: l.in.path + "/" + l.upper(), Work: l.in.path + "/" + l.work()}
 	sc.Unmount = !c.Leaf
 	res, err := pool.Run(ctx, slot, sc)
 	if err != nil {
@@ -212,7 +228,7 @@ func (set *Set) flat1(part []*Layer, under *View) (*Layer, error) {
 	set.mu.Lock()
 	f := set.flat[string(key)]
 	if f == nil {
-		f = &Layer{set: set}
+		f = &Layer{set: set, in: set.disk}
 		set.flat[string(key)] = f
 	}
 	set.mu.Unlock()
@@ -237,10 +253,10 @@ func (set *Set) flat1(part []*Layer, under *View) (*Layer, error) {
 		changes[i] = s.Change
 		from[s.Path] = s.from
 	}
-	if err := set.mkdir(f.upper()); err != nil {
+	if err := f.in.mkdir(f.upper()); err != nil {
 		return nil, err
 	}
-	d, err := set.dir.sub(f.upper())
+	d, err := f.in.dir.sub(f.upper())
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +264,7 @@ func (set *Set) flat1(part []*Layer, under *View) (*Layer, error) {
 	link := func(c Change, fd int, name string) error { return from[c.Path].linkTo(c, fd, name) }
 	mode := (&View{set.base, append(slices.Clone(part), under.layers...)}).dirMode
 	if err := fill(d, changes, mode, func(i int) bool { return staged[i].Fresh }, link); err != nil {
-		return nil, errors.Join(err, set.dir.removeAll(f.upper()))
+		return nil, errors.Join(err, f.in.dir.removeAll(f.upper()))
 	}
 	f.changes, f.held, f.mountable = changes, true, true
 	return f, nil
@@ -257,13 +273,25 @@ func (set *Set) flat1(part []*Layer, under *View) (*Layer, error) {
 // linkTo gives a file of a layer one more name, in another layer: neither is written to any more.
 func (l *Layer) linkTo(c Change, fd int, name string) error {
 	full := l.upper() + "/" + c.Path
-	return l.set.dir.lend(full, func() error {
-		at, base, err := l.set.dir.parent(full)
+	return l.in.dir.lend(full, func() error {
+		at, base, err := l.in.dir.parent(full)
 		if err != nil {
 			return err
 		}
 		defer unix.Close(at)
-		return pathError(c.Path, unix.Linkat(at, base, fd, name, 0))
+		if err = unix.Linkat(at, base, fd, name, 0); err != unix.EXDEV {
+			return pathError(c.Path, err)
+		}
+		src, err := openLent(at, base)
+		if err != nil {
+			return pathError(c.Path, err)
+		}
+		defer unix.Close(src)
+		var st unix.Stat_t
+		if err = unix.Fstat(src, &st); err == nil {
+			err = copyTo(src, &st, c.After.Mode, fd, name)
+		}
+		return pathError(c.Path, err)
 	})
 }
 
@@ -274,7 +302,7 @@ func (set *Set) unflatten() error {
 	defer set.mu.Unlock()
 	var errs []error
 	for _, f := range set.flat { // order: each is independent
-		errs = append(errs, set.dir.removeAll(f.upper()))
+		errs = append(errs, f.in.dir.removeAll(f.upper()))
 	}
 	clear(set.flat)
 	return errors.Join(errs...)

@@ -304,7 +304,7 @@ func (s *Space) sweep() error {
 		}
 	}
 	s.bury(d, dead)
-	return nil
+	return s.sweepMemory()
 }
 
 // bury removes trees in the background.
@@ -312,7 +312,7 @@ func (s *Space) bury(d dirfd, dead []string) {
 	s.background.Go(func() {
 		defer d.close()
 		for _, n := range dead {
-			if err := d.removeAll(n); err != nil {
+			if err := d.removeSet(n); err != nil {
 				s.late(err)
 			}
 		}
@@ -518,11 +518,14 @@ type Set struct {
 	base  *Base
 	path  string
 	dir   dirfd // locked as long as the set is in use
+	disk  *room // in dir
 
-	mu   sync.Mutex
-	last int
-	flat map[string]*Layer // layers made of many, by what they are made of
-	held *Transaction
+	mu     sync.Mutex
+	last   int
+	memory *room // nil: not asked for yet, or there is none
+	asked  bool
+	flat   map[string]*Layer // layers made of many, by what they are made of
+	held   *Transaction
 }
 
 // NewSet makes a working set over base.
@@ -549,7 +552,8 @@ func (s *Space) openSet(id int, base *Base) (*Set, error) {
 		d.close()
 		return nil, fmt.Errorf("set %d: %w", id, ErrBusy)
 	}
-	return &Set{space: s, id: id, base: base, path: filepath.Join(s.path, Meta, name), dir: d, flat: map[string]*Layer{}}, nil
+	path := filepath.Join(s.path, Meta, name)
+	return &Set{space: s, id: id, base: base, path: path, dir: d, disk: &room{path: path, dir: d}, flat: map[string]*Layer{}}, nil
 }
 
 // ID is the number that NewSet was given.
@@ -560,12 +564,6 @@ func (set *Set) number() int {
 	defer set.mu.Unlock()
 	set.last++
 	return set.last
-}
-
-func (set *Set) mkdir(p string) error { return pathError(p, unix.Mkdirat(set.dir.fd, p, 0o755)) }
-
-func (set *Set) rename(from, to string) error {
-	return pathError(from, unix.Renameat(set.dir.fd, from, set.dir.fd, to))
 }
 
 // Discard ends the set: its layers and what was held go, in the background.
@@ -585,6 +583,7 @@ func (set *Set) Discard() error {
 		return err
 	}
 	set.space.bury(d, []string{dead})
+	set.leaveMemory()
 	return nil
 }
 
@@ -598,7 +597,7 @@ func (set *Set) Hold(t Transaction) error {
 		if c.from == nil {
 			continue
 		}
-		if err := set.Store(&Layer{set: c.from.set, n: c.from.n, held: c.from.held, changes: []Change{c.Change}}); err != nil {
+		if err := set.Store(&Layer{set: c.from.set, in: c.from.in, n: c.from.n, held: c.from.held, changes: []Change{c.Change}}); err != nil {
 			return err
 		}
 	}
@@ -703,6 +702,7 @@ func (set *Set) Held() (t Transaction, ok bool) {
 // Close lets go of a set that is held. It is discarded by the next Open if it is not.
 func (set *Set) Close() error {
 	set.dir.close()
+	set.leaveMemory()
 	return nil
 }
 
