@@ -28,13 +28,13 @@ type change struct {
 
 // collapseOf finds what a run let into the workspace; run 0 is the last one that changed anything.
 func collapseOf(w Workspace, run int) (*change, error) {
-	var out *change
+	var out, before *change
 	var ops []byte
 	for e, err := range w.Log.From(0) {
 		if err != nil {
 			return nil, err
 		}
-		if e.Kind != KindRewrite && e.Kind != KindCollapse && e.Kind != KindUndo {
+		if e.Kind != KindRewrite && e.Kind != KindCollapse && e.Kind != KindUndo && e.Kind != KindConflict {
 			continue
 		}
 		d, err := Decode(e)
@@ -54,7 +54,11 @@ func collapseOf(w Workspace, run int) (*change, error) {
 			if err != nil {
 				return nil, err
 			}
-			out = &change{*d, rw}
+			out, before = &change{*d, rw}, out
+		case *End:
+			if out != nil && out.Run == d.Run { // it was taken back by recovery
+				out = before
+			}
 		}
 	}
 	switch {

@@ -36,9 +36,10 @@ type Intent struct {
 
 // Rewrite is a change of a graph. Cause says what the kernel applied it for. The view of an SWS is a graph of facts: "facts"
 // makes it anew of those of the System and what was observed, as a candidate begins, and each "effect" changes it.
+// "aborted" takes back a "collapse" or "undo" that was recorded but did not happen.
 type Rewrite struct {
 	Run   int    `cbor:"run"`
-	Cause string `cbor:"cause"` // "plan", "step", "collapse", "undo" of the System; "facts", "effect" of an SWS
+	Cause string `cbor:"cause"` // "plan", "step", "collapse", "undo", "aborted" of the System; "facts", "effect" of an SWS
 	Ops   []byte `cbor:"ops"`   // an encoded warp.Rewrite
 
 	// Cause "plan": the candidate that is walked now.

@@ -13,9 +13,6 @@ import (
 	"github.com/flyingrobots/jitos/sws"
 	"github.com/flyingrobots/jitos/sws/sandbox"
 	"github.com/flyingrobots/jitos/warp"
-	"github.com/flyingrobots/jitos/warp/cas"
-	"github.com/flyingrobots/jitos/warp/cbor"
-	"github.com/flyingrobots/jitos/warp/history"
 )
 
 // view is what conditions see: base and layers, read without a mount.
@@ -376,108 +373,6 @@ func (k *kernel) asserts(s *plan.Step, fact warp.Node) bool {
 		return err == nil && slices.ContainsFunc(rw.Ops, func(op warp.Op) bool {
 			return op.Kind == warp.OpAddNode && op.Node.ID() == fact.ID()
 		})
-	}
-	return false
-}
-
-// note is what a transaction carries so that whoever completes it, this run or a later recovery, can record it.
-type note struct {
-	Kind  string `cbor:"kind"` // COLLAPSE or UNDO
-	Run   int    `cbor:"run"`
-	SWS   int    `cbor:"sws"`
-	Of    int    `cbor:"of,omitempty"`
-	Ops   []byte `cbor:"ops"` // the rewrite of the System graph
-	Rules []byte `cbor:"rules,omitempty"`
-	At    int64  `cbor:"at"`
-	Tick  int    `cbor:"tick"`
-}
-
-// collapseNote is the note of a collapse of this run's SWS.
-func (k *kernel) collapseNote(kept warp.Rewrite) ([]byte, error) {
-	return k.note(KindCollapse, warp.Rewrite{Ops: append(slices.Clip(kept.Ops),
-		warp.AddEdge(warp.Edge{Kind: "collapsed-into", From: k.swsNode().ID(), To: k.runNode().ID()}))})
-}
-
-func (k *kernel) note(kind string, rw warp.Rewrite) ([]byte, error) {
-	p := k.program()
-	return cbor.Encode(note{Kind: kind, Run: k.run, SWS: k.sws, Of: k.of, Ops: rw.Encode(), Rules: p[:], At: k.o.Now().UnixNano(), Tick: k.tick + 1})
-}
-
-// Journal records collapses in the history, for package sws.
-type Journal struct {
-	Log    *history.Log
-	System *warp.Graph // the fold of Log
-	Store  *cas.Store  // holds what the events of Log name
-	Sink   func(Event)
-	Run    int // the run that is going on; 0: recovery
-}
-
-// Settle makes the events of the run durable: those of a collapse, perhaps a later process's, come after them.
-func (j *Journal) Settle() error { return j.Log.Commit() }
-
-// Collapsed appends the events of a complete transaction and makes them durable. A transaction that the history holds
-// already is recorded once.
-func (j *Journal) Collapsed(r sws.Receipt) error {
-	var n note
-	if err := cbor.Unmarshal(r.Note, &n); err != nil {
-		return fmt.Errorf("transaction %s: its note cannot be read: %w", r.Tx, err)
-	}
-	g := *j.System
-	rw, err := warp.DecodeRewrite(n.Ops)
-	if err != nil {
-		return err
-	}
-	if j.recorded(g, rw) {
-		return nil
-	}
-	if err := j.Store.Sync(); err != nil { // before the events that name what is in it
-		return err
-	}
-	emit := func(kind string, digest warp.Hash, data any) error {
-		b, err := cbor.Encode(data)
-		if err != nil {
-			return err
-		}
-		e := history.Event{Kind: kind, View: history.System, Digest: digest, At: n.At, Data: b}
-		copy(e.Rules[:], n.Rules)
-		if e.Idx, err = j.Log.Append(e); err == nil && j.Sink != nil {
-			j.Sink(Event{Event: e, Data: data})
-		}
-		return err
-	}
-	if r.Aborted != "" {
-		if n.Run == j.Run {
-			return nil // the run records itself why
-		}
-		return errors.Join(emit(KindConflict, g.Digest(), &End{Run: n.Run, SWS: n.SWS, Reason: r.Aborted, Failed: true}), j.Log.Commit())
-	}
-	if g, err = g.Apply(rw); err != nil {
-		return fmt.Errorf("transaction %s: %w", r.Tx, err)
-	}
-	cause := "collapse"
-	if n.Kind == KindUndo {
-		cause = "undo"
-	}
-	if err := emit(KindRewrite, g.Digest(), &Rewrite{Run: n.Run, Cause: cause, Ops: n.Ops}); err != nil {
-		return err
-	}
-	if err := emit(KindTick, g.Digest(), &Tick{Run: n.Run, N: n.Tick, Rewrites: 1}); err != nil {
-		return err
-	}
-	if err := emit(n.Kind, g.Digest(), &Collapse{Run: n.Run, SWS: n.SWS, Of: n.Of, Tx: r.Tx, Changes: changesOf(r.Ops)}); err != nil {
-		return err
-	}
-	*j.System = g
-	return j.Log.Commit()
-}
-
-// recorded says whether the edge that stands for the transaction is in the graph.
-func (j *Journal) recorded(g warp.Graph, rw warp.Rewrite) bool {
-	for _, op := range rw.Ops {
-		if op.Kind == warp.OpAddEdge && op.Edge.Kind == "collapsed-into" {
-			_, there := g.Edge(op.Edge.ID())
-			return there
-		}
 	}
 	return false
 }

@@ -97,8 +97,8 @@ func (b *bench) tree() string {
 	return strings.Join(out, " ")
 }
 
-// with opens everything as a process would, and closes it again.
-func (b *bench) with(f func(w runner.Workspace)) {
+// open opens everything as a process would.
+func (b *bench) open() runner.Workspace {
 	t := b.t
 	meta := filepath.Join(b.root, ".jitos")
 	require.NoError(t, os.MkdirAll(meta, 0o755))
@@ -113,12 +113,18 @@ func (b *bench) with(f func(w runner.Workspace)) {
 	require.NoError(t, err)
 	base, err := sws.NewBase(b.root, nil)
 	require.NoError(t, err)
+	return runner.Workspace{Root: b.root, Log: log, System: &g, Store: store, Space: space, Journal: j, Base: base,
+		Ignore: runner.NewIgnore(b.root, base, nil)}
+}
+
+// with does something with everything open, and closes it again.
+func (b *bench) with(f func(w runner.Workspace)) {
+	w := b.open()
 	b.seen = nil
 	b.o.Sink = func(e runner.Event) { b.seen = append(b.seen, e) }
-	f(runner.Workspace{Root: b.root, Log: log, System: &g, Store: store, Space: space, Journal: j, Base: base,
-		Ignore: runner.NewIgnore(b.root, base, nil)})
-	require.NoError(t, space.Close())
-	require.NoError(t, log.Close())
+	f(w)
+	require.NoError(b.t, w.Space.Close())
+	require.NoError(b.t, w.Log.Close())
 }
 
 func (b *bench) run(pl *plan.Plan, more ...*plan.Plan) *runner.Outcome {
@@ -127,6 +133,16 @@ func (b *bench) run(pl *plan.Plan, more ...*plan.Plan) *runner.Outcome {
 		next := plans(more)
 		var err error
 		out, err = runner.Apply(b.t.Context(), w, pl, &next, b.o)
+		require.NoError(b.t, err)
+	})
+	return out
+}
+
+func (b *bench) undo(run int) *runner.Outcome {
+	var out *runner.Outcome
+	b.with(func(w runner.Workspace) {
+		var err error
+		out, err = runner.Undo(b.t.Context(), w, run, b.o)
 		require.NoError(b.t, err)
 	})
 	return out
@@ -242,24 +258,15 @@ func TestUndoAndRedo(t *testing.T) {
 	b := newBench(t)
 	b.write("a", "old\n")
 	require.Equal(t, runner.Done, b.run(planOf(step("w", "echo new > a; echo b > b", list{}, list{"a", "b"}))).Status)
-	undo := func() *runner.Outcome {
-		var out *runner.Outcome
-		b.with(func(w runner.Workspace) {
-			var err error
-			out, err = runner.Undo(t.Context(), w, 0, b.o)
-			require.NoError(t, err)
-		})
-		return out
-	}
-	out := undo()
+	out := b.undo(0)
 	require.Equal(t, runner.Done, out.Status, out.Reason)
 	require.Equal(t, "old\n", b.read("a"))
 	require.Equal(t, "a", b.tree())
-	require.Equal(t, runner.Done, undo().Status)
+	require.Equal(t, runner.Done, b.undo(0).Status)
 	require.Equal(t, "new\n", b.read("a"))
 	require.Equal(t, "a b", b.tree())
 	b.write("a", "edited\n")
-	out = undo()
+	out = b.undo(0)
 	require.Equal(t, runner.Conflicted, out.Status)
 	require.Equal(t, "edited\n", b.read("a"))
 }

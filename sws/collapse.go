@@ -950,11 +950,9 @@ func (x *tx) backward(why string) (kept []string, err error) {
 	}
 	r := x.receipt(nil)
 	r.Aborted = why
-	if err := x.space.record(r); err != nil && !x.recovering() {
-		// nothing has happened in the workspace, and the caller learns why
-		errs = append(errs, err)
-	} else if err != nil {
-		return kept, err
+	if err := x.space.record(r); err != nil {
+		// the journal may hold by halves that it was done: the next recovery tries again
+		return kept, errors.Join(err, x.unstage())
 	}
 	x.space.at("intent-remove")
 	if err := unix.Unlinkat(x.dir.fd, intentName, 0); err != nil {
@@ -963,7 +961,7 @@ func (x *tx) backward(why string) (kept []string, err error) {
 	if err := unix.Fsync(x.dir.fd); err != nil {
 		return kept, pathError(x.name, err)
 	}
-	return kept, errors.Join(append(errs, x.unstage(), x.remove())...)
+	return kept, errors.Join(x.unstage(), x.remove())
 }
 
 // loosen opens the directories again that tighten may have shut.
@@ -982,8 +980,6 @@ func (x *tx) loosen() {
 		}
 	}
 }
-
-func (x *tx) recovering() bool { return x.layers == nil }
 
 func (x *tx) undo(o *op) (kept string, err error) {
 	st, is, err := x.state(o)

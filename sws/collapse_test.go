@@ -251,8 +251,13 @@ func TestAFailingJournalTakesTheCollapseBack(t *testing.T) {
 	require.NoError(t, b.space.Close())
 	b.space, err = Open(b.root, Options{Journal: b.notes})
 	require.NoError(t, err)
-	require.Empty(t, b.space.Recovered(), "what was reported as failed is never finished later")
+	require.Equal(t, "undone", b.space.Recovered()[0].Outcome, "what was reported as failed is never finished later")
 	require.Equal(t, before, tree(t, b.root))
+	require.Len(t, b.notes.receipts, 1, "the journal may hold it by halves, so it is told as soon as it can be")
+	require.NotEmpty(t, b.notes.receipts[0].Aborted)
+	left, err := filepath.Glob(filepath.Join(b.root, Meta, "tx-*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 func TestNothingIsDecidedBeforeTheJournalIsSettled(t *testing.T) {

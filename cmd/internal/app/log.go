@@ -127,12 +127,16 @@ func (w *Workspace) Runs(ctx context.Context) ([]Run, error) {
 		if r := runs[n]; r != nil {
 			r.fold(e)
 		}
-		if c, ok := e.Data.(*runner.Collapse); ok && c.Of != 0 && runs[c.Of] != nil {
-			of := runs[c.Of]
-			of.Undone = true
-			if of.What == "undo" && runs[of.Of] != nil { // an undo that is undone: what it took back is there again
-				runs[of.Of].Undone = false
-			}
+	}
+	for _, n := range order { // an undo that is undone: what it took back is there again
+		r := runs[n]
+		of := runs[r.Of]
+		if r.What != "undo" || r.Status != "done" || of == nil {
+			continue
+		}
+		of.Undone = true
+		if of.What == "undo" && runs[of.Of] != nil {
+			runs[of.Of].Undone = false
 		}
 	}
 	out := make([]Run, 0, len(order))
@@ -192,7 +196,7 @@ func (r *Run) fold(e runner.Event) {
 		r.Status, r.Changes, r.collapseAt = "done", d.Changes, e.Idx
 	case *runner.End:
 		r.Reason, r.Failed = d.Reason, d.Step
-		r.Held = d.Changes
+		r.Held, r.Changes = d.Changes, nil // an end after a collapse: it did not happen, after all
 		switch {
 		case e.Kind == runner.KindConflict:
 			r.Status = "conflict"

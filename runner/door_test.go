@@ -1,0 +1,118 @@
+package runner_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/warp/history"
+)
+
+// breakAt is with, where something breaks at the nth event that a collapse, or an undo, leaves in the history, counted
+// from 1.
+func (b *bench) breakAt(n int, broken func(runner.Workspace), f func(w runner.Workspace, o runner.Options)) {
+	w := b.open()
+	o, seen := b.o, 0
+	o.Sink = func(e runner.Event) {
+		rw, ok := e.Data.(*runner.Rewrite)
+		if seen > 0 || ok && (rw.Cause == "collapse" || rw.Cause == "undo") {
+			if seen++; seen == n {
+				broken(w)
+			}
+		}
+	}
+	f(w, o)
+	require.NoError(b.t, w.Space.Close())
+}
+
+// crash goes on until the nth event of a collapse, which is the last that survives.
+func (b *bench) crash(n int, f func(w runner.Workspace, o runner.Options)) {
+	b.breakAt(n, func(w runner.Workspace) {
+		require.NoError(b.t, w.Log.Flush())
+		panic("crash")
+	}, func(w runner.Workspace, o runner.Options) {
+		require.PanicsWithValue(b.t, "crash", func() { f(w, o) })
+	})
+}
+
+// told is what the history tells of the last run, after the plan, and that it can be folded.
+func (b *bench) told() []string {
+	r, err := history.OpenReader(filepath.Join(b.root, ".jitos/history"))
+	require.NoError(b.t, err)
+	_, err = r.Verify()
+	require.NoError(b.t, err)
+	var out []string
+	for s, err := range runner.Fold(r) {
+		require.NoError(b.t, err)
+		switch d := s.Data.(type) {
+		case *runner.Intent:
+			out = nil
+		case *runner.Rewrite:
+			out = append(out, d.Cause)
+		case *runner.Collapse, *runner.End:
+			out = append(out, s.Kind)
+		}
+	}
+	return out
+}
+
+func TestCollapseIsRecordedWholeAfterACrash(t *testing.T) {
+	for n, after := range []string{"its rewrite", "its tick", "what it is"} {
+		t.Run("cut off after "+after, func(t *testing.T) {
+			b := newBench(t)
+			b.write("a", "old\n")
+			require.Equal(t, runner.Done, b.run(planOf(step("w", "echo new > a", list{}, list{"a"}))).Status)
+			ticks := func() (n int) {
+				b.with(func(w runner.Workspace) {
+					for e, err := range w.Log.From(0) {
+						require.NoError(t, err)
+						if e.Kind == runner.KindTick {
+							n++
+						}
+					}
+				})
+				return n
+			}
+			before := ticks()
+			b.crash(n+1, func(w runner.Workspace, o runner.Options) {
+				_, _ = runner.Apply(t.Context(), w, planOf(step("w2", "echo newer > a", list{}, list{"a"})), &plans{}, o)
+			})
+			require.Equal(t, before+3, ticks(), "plan, step and collapse")
+			require.Equal(t, "newer\n", b.read("a"))
+			require.Equal(t, list{"plan", "step", "collapse", "COLLAPSE"}, b.told())
+
+			b.crash(n+1, func(w runner.Workspace, o runner.Options) { _, _ = runner.Undo(t.Context(), w, 0, o) })
+			require.Equal(t, before+5, ticks(), "plan and undo")
+			require.Equal(t, "new\n", b.read("a"))
+			require.Equal(t, list{"plan", "undo", "UNDO"}, b.told())
+			require.Equal(t, runner.Done, b.undo(0).Status)
+			require.Equal(t, "newer\n", b.read("a"), "the undo can be undone")
+		})
+	}
+}
+
+func TestCollapseThatCouldNotBeRecordedIsTakenBackInTheHistoryToo(t *testing.T) {
+	for n, after := range []string{"its rewrite", "its tick", "what it is"} {
+		t.Run("poisoned after "+after, func(t *testing.T) {
+			b := newBench(t)
+			b.write("a", "old\n")
+			require.Equal(t, runner.Done, b.run(planOf(step("w", "echo new > a", list{}, list{"a"}))).Status)
+			newer := planOf(step("w2", "echo newer > a", list{}, list{"a"}))
+			poison := func(w runner.Workspace) { require.NoError(t, w.Log.Close()) } // which commits
+			b.breakAt(n+1, poison, func(w runner.Workspace, o runner.Options) {
+				_, err := runner.Apply(t.Context(), w, newer, &plans{}, o)
+				require.ErrorIs(t, err, history.ErrPoisoned)
+			})
+			require.Equal(t, "new\n", b.read("a"))
+
+			require.Equal(t, runner.Done, b.undo(0).Status, "of the first run: the second did not happen")
+			require.Equal(t, "old\n", b.read("a"))
+			require.Equal(t, runner.Done, b.undo(0).Status)
+			require.Equal(t, runner.Done, b.run(newer).Status)
+			require.Equal(t, "newer\n", b.read("a"))
+			require.Equal(t, list{"plan", "collapse", "COLLAPSE"}, b.told())
+		})
+	}
+}
