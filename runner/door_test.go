@@ -116,3 +116,20 @@ func TestCollapseThatCouldNotBeRecordedIsTakenBackInTheHistoryToo(t *testing.T) 
 		})
 	}
 }
+
+func TestHeldSetIsInTheHistoryBeforeItIsKept(t *testing.T) {
+	b := newBench(t)
+	b.o.Hold = true
+	pl := planOf(step("w", "echo new > a", list{}, list{"a"}))
+	w, o := b.open(), b.o
+	o.Sink = func(e runner.Event) {
+		if e.Kind == runner.KindHold {
+			panic("the power goes")
+		}
+	}
+	require.Panics(t, func() { _, _ = runner.Apply(t.Context(), w, pl, &plans{}, o) })
+	require.NoError(t, w.Space.Close())
+	require.FileExists(t, filepath.Join(b.root, ".jitos/sws/0/held"))
+	require.Equal(t, list{"plan", "step"}, b.told())
+	require.Equal(t, 1, b.run(pl).SWS, "its number is taken")
+}

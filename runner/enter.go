@@ -419,7 +419,7 @@ steps:
 	for _, e := range g.In(fact, "asserts") {
 		for _, a := range reads(g, e.From) {
 			if a.Type == "glob" {
-				l, err := f.list(a.Path, nil, nil)
+				l, err := f.list(a.Path, nil)
 				if err != nil {
 					return false, err
 				}

@@ -90,27 +90,14 @@ func (k *kernel) transaction(pl *plan.Plan) (sws.Transaction, error) {
 		return t, err
 	}
 	t.Allowed = allowed(pl)
-	seen := map[string]bool{}
+	seen := map[sws.Read]bool{}
 	for i := range k.steps {
-		r := k.steps[i].res
-		if r == nil || r.outcome == UpToDate {
-			continue
-		}
-		for _, in := range r.inputs {
-			paths := []string{in.path}
-			if in.list != nil {
-				paths = in.list.paths
-			}
-			for _, p := range paths {
-				if seen[p] {
-					continue
+		if r := k.steps[i].res; r != nil {
+			for _, read := range r.reads {
+				if !seen[read] {
+					seen[read] = true
+					t.Reads = append(t.Reads, read)
 				}
-				seen[p] = true
-				fp, err := k.w.Base.Stat(p)
-				if err != nil {
-					return t, err
-				}
-				t.Reads = append(t.Reads, sws.Read{Path: p, Fingerprint: fp})
 			}
 		}
 	}
@@ -145,6 +132,7 @@ func (k *kernel) outcome(pl *plan.Plan, status Status) *Outcome {
 	o := &Outcome{Run: k.run, SWS: k.sws, Target: pl.Target, Status: status, Steps: len(pl.Steps), Ran: k.ran, Cached: k.cached,
 		Warnings: k.warnings, FailedWays: k.failedWays}
 	for i := range k.steps {
+		o.Always = o.Always || declaresNothing(&pl.Steps[i])
 		if r := k.steps[i].res; r != nil && r.outcome == UpToDate {
 			o.UpToDate++
 		}
@@ -245,9 +233,18 @@ func (k *kernel) staged(t sws.Transaction) ([]Change, error) {
 	return out, nil
 }
 
+// keep holds a transaction for a later process. The set must not outlast a history that does not know of it: its number
+// would be given away again.
+func (k *kernel) keep(t sws.Transaction) error {
+	if err := k.settleHistory(); err != nil {
+		return err
+	}
+	return k.set.Hold(t)
+}
+
 // hold keeps the result for a later process.
 func (k *kernel) hold(pl *plan.Plan, set *sws.Set, t sws.Transaction, reason string) (*Outcome, error) {
-	if err := set.Hold(t); err != nil {
+	if err := k.keep(t); err != nil {
 		return nil, err
 	}
 	out := k.outcome(pl, Held)
@@ -262,7 +259,7 @@ func (k *kernel) hold(pl *plan.Plan, set *sws.Set, t sws.Transaction, reason str
 
 // conflict keeps the result aside because the workspace moved under it.
 func (k *kernel) conflict(pl *plan.Plan, set *sws.Set, t sws.Transaction, c *sws.ConflictError) (*Outcome, error) {
-	if err := set.Hold(t); err != nil {
+	if err := k.keep(t); err != nil {
 		return nil, err
 	}
 	end := &End{Run: k.run, SWS: k.sws, Reason: c.Error(), Failed: true}
@@ -292,7 +289,7 @@ func (k *kernel) end(pl *plan.Plan, status Status, reason, failed string, noPlan
 			t.Note, err = k.collapseNote(warp.Rewrite{})
 		}
 		if err == nil {
-			err = k.set.Hold(t)
+			err = k.keep(t)
 		}
 		if err != nil {
 			return nil, err

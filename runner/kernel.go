@@ -80,7 +80,8 @@ type result struct {
 	step    int
 	outcome string
 	layer   *sws.Layer   // nil: its outputs stand in the workspace
-	changes []sws.Change // what it produced
+	changes []sws.Change // what it produced, also where that stood there already
+	reads   []sws.Read   // its inputs in the workspace, as it saw them: a collapse must find them so
 	key     cas.Digest
 	after   cas.Digest // key with its own outputs among the inputs, when that differs
 	action  []field
@@ -437,7 +438,9 @@ func (k *kernel) needed(i int) bits {
 func (k *kernel) lower(below bits) []*sws.Layer {
 	var out []*sws.Layer
 	for j := range below.all() {
-		out = append(out, k.steps[j].res.layer)
+		if l := k.steps[j].res.layer; !slices.Contains(out, l) { // steps with one key share one
+			out = append(out, l)
+		}
 	}
 	slices.Reverse(out)
 	if k.cleared != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"path"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -97,7 +98,7 @@ func (k *kernel) action(s *plan.Step) ([]field, error) {
 		if slices.Contains(tools[:n], t) {
 			continue
 		}
-		id, err := k.tool(t, s.Command.Dir)
+		id, err := k.tool(t, s)
 		if err != nil {
 			return nil, err
 		}
@@ -111,26 +112,44 @@ func (k *kernel) action(s *plan.Step) ([]field, error) {
 	return out, nil
 }
 
-// tool is the identity of a program: path, size and mtime. A program of the workspace is "": it is an input. One
-// that is missing is an error of the step that names it, not of the key.
-func (k *kernel) tool(name, dir string) (string, error) {
+// tool is the identity of a program: path, size and mtime. It is looked up as the step will: along its own PATH if it
+// declares one. A program of the workspace is "": it is an input. One that is missing is told when the step runs.
+func (k *kernel) tool(name string, s *plan.Step) (string, error) {
 	if strings.Contains(name, "/") && !path.IsAbs(name) {
 		return "", nil
 	}
+	own, along := "", false
+	for _, v := range s.Command.Env {
+		if v.Name == "PATH" {
+			own, along = v.Value, true
+		}
+	}
 	k.toolsMu.Lock()
 	defer k.toolsMu.Unlock()
-	if id, ok := k.tools[name]; ok {
+	memo := name + "\x00" + own
+	if id, ok := k.tools[memo]; ok {
 		return id, nil
 	}
 	id := "missing"
-	if p, ok := k.o.LookPath(name); ok {
+	if along && !path.IsAbs(name) {
+		for _, dir := range filepath.SplitList(own) {
+			if !filepath.IsAbs(dir) {
+				dir = filepath.Join(k.w.Root, s.Command.Dir, dir)
+			}
+			p := filepath.Join(dir, name)
+			if size, mtime, err := k.o.StatTool(p); err == nil {
+				id = fmt.Sprintf("%s %d %d", p, size, mtime)
+				break
+			}
+		}
+	} else if p, ok := k.o.LookPath(name); ok {
 		size, mtime, err := k.o.StatTool(p)
 		if err != nil {
 			return "", fmt.Errorf("program %s: %w", p, err)
 		}
 		id = fmt.Sprintf("%s %d %d", p, size, mtime)
 	}
-	k.tools[name] = id
+	k.tools[memo] = id
 	return id, nil
 }
 
@@ -165,24 +184,16 @@ func key(action []field, inputs []input) cas.Digest {
 	return out
 }
 
-// inputs resolves the declared inputs of a step in the view of what it is over. needed holds every step that comes
-// before it, over or not.
+// inputs resolves the declared inputs of step i in the view of what it is over. A link brings what it leads to.
 func (k *kernel) inputs(i int, below bits) ([]input, error) {
 	s := &k.plan.Steps[i]
-	if s.Inputs == nil {
-		if s.Outputs == nil {
-			return nil, nil
-		}
-		l, err := k.files.list("**", below, k.notOutputsOfOthers(i))
-		return []input{{path: "**", entry: sws.Entry{Kind: sws.Other, Digest: l.digest}, list: &l}}, err
-	}
 	var out []input
+	list := func(pattern string) error {
+		l, err := k.files.list(pattern, below)
+		out = append(out, input{path: pattern, entry: sws.Entry{Kind: sws.Other, Digest: l.digest}, list: &l})
+		return err
+	}
 	add := func(p string) error {
-		if !literal(p) || strings.HasSuffix(p, "/") {
-			l, err := k.files.list(p, below, nil)
-			out = append(out, input{path: p, entry: sws.Entry{Kind: sws.Other, Digest: l.digest}, list: &l})
-			return err
-		}
 		e, err := k.files.entry(p, below)
 		if err != nil {
 			return err
@@ -191,22 +202,62 @@ func (k *kernel) inputs(i int, below bits) ([]input, error) {
 		case sws.Absent:
 			return &MissingInputError{Path: p}
 		case sws.Dir:
-			l, err := k.files.list(p+"/", below, nil)
-			out = append(out, input{path: p + "/", entry: sws.Entry{Kind: sws.Other, Digest: l.digest}, list: &l})
-			return err
+			return list(p + "/")
 		}
 		out = append(out, input{path: p, entry: e})
+		if e.Kind != sws.Link {
+			return nil
+		}
+		to, e, err := k.files.follow(p, e, below)
+		switch {
+		case err != nil:
+			return err
+		case e.Kind == sws.Dir:
+			return list(to + "/")
+		case e.Kind == sws.File:
+			out = append(out, input{path: to, entry: e})
+		}
 		return nil
 	}
-	for _, p := range s.Inputs.Patterns {
-		if err := add(p); err != nil {
-			return nil, err
-		}
-	}
-	for _, from := range s.Inputs.Steps {
-		for _, c := range k.produced(from) {
+	made := func(by int) { // by a step that comes before
+		for _, c := range k.produced(by) {
 			if c.After.Kind == sws.File || c.After.Kind == sws.Link {
 				out = append(out, input{path: c.Path, entry: c.After})
+			}
+		}
+	}
+	if s.Inputs == nil && s.Outputs == nil {
+		return nil, nil
+	}
+	if s.Inputs == nil { // everything, but for the outputs of what it does not need
+		if err := list(restOf); err != nil {
+			return nil, err
+		}
+		for j := range k.needed(i).all() {
+			made(j)
+		}
+	} else {
+		for _, p := range s.Inputs.Patterns {
+			var err error
+			if !literal(p) || strings.HasSuffix(p, "/") {
+				err = list(p)
+			} else {
+				err = add(p)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		for _, from := range s.Inputs.Steps {
+			made(from)
+		}
+	}
+	if own := ownProgram(s); own != "" {
+		if e, err := k.files.entry(own, below); err != nil {
+			return nil, err
+		} else if e.Kind != sws.Absent { // a missing one is told when it is run
+			if err := add(own); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -214,16 +265,16 @@ func (k *kernel) inputs(i int, below bits) ([]input, error) {
 	return slices.CompactFunc(out, func(a, b input) bool { return a.path == b.path }), nil
 }
 
-// notOutputsOfOthers narrows "every file that is not ignored" to what is not an output of step i or of a step that it
-// does not need.
-func (k *kernel) notOutputsOfOthers(i int) func(string) bool {
-	mine := map[string]bool{}
-	for j := range k.needed(i).all() {
-		mine[k.plan.Steps[j].Task] = true
+// ownProgram is the program of the workspace that a step runs; "" where it runs none.
+func ownProgram(s *plan.Step) string {
+	if s.Command.Argv == nil || path.IsAbs(s.Command.Argv[0]) || !strings.Contains(s.Command.Argv[0], "/") {
+		return ""
 	}
-	delete(mine, k.plan.Steps[i].Task)
-	not := newOutputs(k.plan.Outputs, func(task string) bool { return mine[task] })
-	return func(p string) bool { return !not.covers(p) }
+	p := path.Join(s.Command.Dir, s.Command.Argv[0])
+	if p == ".." || strings.HasPrefix(p, "../") {
+		return ""
+	}
+	return p
 }
 
 // late resolves late inputs, which may have vanished since.
@@ -235,6 +286,15 @@ func (k *kernel) late(paths []string, below bits) ([]input, error) {
 			return nil, err
 		}
 		out = append(out, input{path: p, entry: e, late: true})
+		if e.Kind == sws.Link {
+			to, e, err := k.files.follow(p, e, below)
+			if err != nil {
+				return nil, err
+			}
+			if e.Kind == sws.File && !slices.Contains(paths, to) {
+				out = append(out, input{path: to, entry: e, late: true})
+			}
+		}
 	}
 	return out, nil
 }

@@ -190,7 +190,7 @@ func lastOf(g warp.Graph, id string) (*known, error) {
 // stale lists, by path, what steps of earlier runs let into the workspace, what stands there as they made it, and what no
 // task of the program declares any more.
 func (k *kernel) stale(pl *plan.Plan) ([]string, error) {
-	declared := newOutputs(pl.Outputs, nil)
+	declared := newOutputs(pl.Outputs)
 	fixed := map[string]bool{}
 	there := map[string]bool{}
 	for _, t := range pl.Tasks {

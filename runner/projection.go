@@ -23,16 +23,17 @@ import (
 // fingerprints, variables, programs), and the head of the history it was taken at. While all of it is as it was, the answer
 // is the same. It is derived: without it the answer costs a compilation and queries on the graph.
 //
-// The file is magic, BLAKE3 of the rest, then: head of the history, steps, observations (kind, name, value), looks
+// The file is magic, BLAKE3 of the rest, then: head of the history, steps, observations (kind, name, value), request, looks
 // (path with a NUL, fingerprint, digest), all integers little endian.
 
-const projectionMagic = "jitosys1"
+const projectionMagic = "jitosys2"
 
 // Projection is what is kept of a run that left nothing to do.
 type Projection struct {
 	Head    [32]byte // chain hash of the history
 	Steps   int
 	Outside []Outside
+	Request []string // target and arguments: for those who check the answer, and not looked at by it
 	Seen    []sws.Seen
 }
 
@@ -53,6 +54,10 @@ func WriteProjection(path string, p Projection) error {
 		str(o.Kind)
 		str(o.Name)
 		str(o.Value)
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(p.Request)))
+	for _, a := range p.Request {
+		str(a)
 	}
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(p.Seen)))
 	for _, s := range p.Seen {
@@ -112,6 +117,16 @@ func (r *reader) str() string {
 	return unsafe.String(unsafe.SliceData(b), len(b)) // of the mapped file, which outlives it
 }
 
+// strs reads a list of strings.
+func (r *reader) strs() (out []string) {
+	for range r.u32() {
+		if out = append(out, r.str()); r.bad {
+			return nil
+		}
+	}
+	return out
+}
+
 func (r *reader) seen() (s sws.Seen, path []byte) {
 	path = r.take(int(r.u32()))
 	if len(path) == 0 || path[len(path)-1] != 0 {
@@ -169,6 +184,7 @@ func Unchanged(root, path string, head [32]byte, env func(string) (string, bool)
 			return 0, false
 		}
 	}
+	r.strs()
 	n := int(r.u32())
 	if r.bad || n > len(r.b)/seenSize {
 		return 0, false
@@ -254,29 +270,54 @@ func Digests(dir string) func(path string) (sws.Fingerprint, cas.Digest, bool) {
 }
 
 func digests(b []byte, out map[string]sws.Seen) {
-	r, ok := open(b)
-	if !ok {
+	p, err := decodeProjection(b)
+	if err != nil {
 		return
 	}
-	r.take(32)
-	r.u32()
-	for range r.u32() {
-		for range 3 {
-			r.str()
-		}
-		if r.bad {
-			return
+	for _, s := range p.Seen {
+		if s.Read && s.Print.Ctime >= out[s.Path].Print.Ctime { // the latest is most likely right
+			out[s.Path] = s
 		}
 	}
+}
+
+// ErrProjection says that a file is no projection, or a damaged one.
+var ErrProjection = errors.New("not what was written")
+
+// ReadProjection reads a projection whole.
+func ReadProjection(path string) (Projection, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Projection{}, err
+	}
+	return decodeProjection(b)
+}
+
+func decodeProjection(b []byte) (p Projection, err error) {
+	r, ok := open(b)
+	if !ok {
+		return p, ErrProjection
+	}
+	copy(p.Head[:], r.take(32))
+	p.Steps = int(r.u32())
 	for range r.u32() {
-		s, p := r.seen()
-		if r.bad {
-			return
-		}
-		if name := string(p[:len(p)-1]); s.Read && s.Print.Ctime >= out[name].Print.Ctime { // the latest is most likely right
-			out[name] = s
+		if p.Outside = append(p.Outside, Outside{r.str(), r.str(), r.str()}); r.bad {
+			return p, ErrProjection
 		}
 	}
+	p.Request = r.strs()
+	for range r.u32() {
+		s, path := r.seen()
+		if r.bad {
+			return p, ErrProjection
+		}
+		s.Path = string(path[:len(path)-1])
+		p.Seen = append(p.Seen, s)
+	}
+	if r.bad || len(p.Request) == 0 {
+		return p, ErrProjection
+	}
+	return p, nil
 }
 
 // open checks a projection and returns a reader after its digest.

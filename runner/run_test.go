@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -397,4 +398,119 @@ func TestStaleOutputsGo(t *testing.T) {
 	b.write("b.out", "edited\n")
 	require.Empty(t, b.run(one).Removed, "somebody edited it")
 	require.Equal(t, "edited\n", b.read("b.out"))
+}
+
+// edited runs a plan and edits the workspace while its step waits at a gate.
+func (b *bench) edited(pl *plan.Plan, edit func()) *runner.Outcome {
+	var once sync.Once
+	b.o.Live.Output = func(string, []byte) { once.Do(edit) }
+	defer func() { b.o.Live.Output = nil }()
+	return b.run(pl)
+}
+
+func TestInputsThatChangeWhileAStepRuns(t *testing.T) {
+	const gate = "; echo now; sleep 0.3; "
+	t.Run("a file", func(t *testing.T) {
+		b := newBench(t)
+		b.write("in", "old\n")
+		pl := planOf(step("s", "cat in > out"+gate+"true", list{"in"}, list{"out"}))
+		out := b.edited(pl, func() { b.write("in", "newer\n") })
+		require.Equal(t, runner.Done, out.Status, out.Reason)
+		require.Equal(t, "newer\n", b.read("out"))
+	})
+	t.Run("one more file for a wildcard", func(t *testing.T) {
+		b := newBench(t)
+		b.write("src/a", "a\n")
+		pl := planOf(step("s", "true"+gate+"cat src/* > out", list{"src/*"}, list{"out"}))
+		out := b.edited(pl, func() { b.write("src/b", "b\n") })
+		require.Equal(t, runner.Done, out.Status, out.Reason)
+		require.Equal(t, "a\nb\n", b.read("out"))
+		require.NoError(t, os.Remove(filepath.Join(b.root, "src/b")))
+		require.Equal(t, 1, b.run(pl).Ran, "the result with b is not one without")
+		require.Equal(t, "a\n", b.read("out"))
+	})
+	t.Run("a late input", func(t *testing.T) {
+		b := newBench(t)
+		b.write("a.c", "c\n")
+		b.write("a.h", "old\n")
+		s := step("s", "cat a.c a.h > out"+gate+"echo 'out: a.c a.h' > d", list{"a.c"}, list{"out"})
+		s.DepsFile = "d"
+		out := b.edited(planOf(s), func() { b.write("a.h", "newer\n") })
+		require.Equal(t, runner.Done, out.Status, out.Reason)
+		require.Equal(t, "c\nnewer\n", b.read("out"))
+	})
+	t.Run("an input that an earlier step has used", func(t *testing.T) {
+		b := newBench(t)
+		b.write("in", "old\n")
+		pl := planOf(step("a", "cat in > a", list{"in"}, list{"a"}),
+			step("b", "true"+gate+"cat in a > b", list{"in", "a"}, list{"b"}, 0))
+		out := b.edited(pl, func() { b.write("in", "newer\n") })
+		require.Equal(t, runner.Conflicted, out.Status, "a was made of the old one")
+		require.Equal(t, "in", b.tree())
+		require.Equal(t, runner.Done, b.run(pl).Status)
+		require.Equal(t, "newer\nnewer\n", b.read("b"))
+	})
+	t.Run("an input that only a later step uses", func(t *testing.T) {
+		b := newBench(t)
+		b.write("x", "old\n")
+		b.write("y", "old\n")
+		pl := planOf(step("a", "cat x > a"+gate+"true", list{"x"}, list{"a"}), step("b", "cat y > b", list{"y", "a"}, list{"b"}, 0))
+		out := b.edited(pl, func() { b.write("y", "newer\n") })
+		require.Equal(t, runner.Done, out.Status, out.Reason)
+		require.Equal(t, "newer\n", b.read("b"))
+	})
+}
+
+func TestAnOutputThatStoodThereAlreadyIsKnown(t *testing.T) {
+	for name, s := range map[string]plan.Step{
+		"declared":     step("b", "cat in > /dev/null; echo const > b", list{"in"}, list{"b"}),
+		"by wildcard":  step("b", "cat in > /dev/null; echo const > b", list{"in"}, list{"[b]"}),
+		"not declared": step("b", "cat in > /dev/null; echo const > b", list{"in"}, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.write("in", "1\n")
+			require.Equal(t, 1, b.run(planOf(s)).Ran)
+			b.write("in", "2\n")
+			require.Equal(t, 1, b.run(planOf(s)).Ran)
+			require.True(t, b.run(planOf(s)).NothingToDo)
+			require.NoError(t, os.Remove(filepath.Join(b.root, "b")))
+			require.Equal(t, runner.Done, b.run(planOf(s)).Status)
+			require.Equal(t, "const\n", b.read("b"))
+			b.write("b", "garbage\n")
+			out := b.run(planOf(s))
+			require.Equal(t, "const\n", b.read("b"))
+			require.Len(t, out.Warnings, 1, "somebody edited it")
+		})
+	}
+}
+
+func TestLinksAndOwnProgramsAreInputs(t *testing.T) {
+	b := newBench(t)
+	b.write("data", "1\n")
+	require.NoError(t, os.Symlink("data", filepath.Join(b.root, "link")))
+	pl := planOf(step("l", "cat link > out", list{"link"}, list{"out"}))
+	require.Equal(t, 1, b.run(pl).Ran)
+	require.True(t, b.run(pl).NothingToDo)
+	b.write("data", "2\n")
+	require.Equal(t, 1, b.run(pl).Ran)
+	require.Equal(t, "2\n", b.read("out"))
+
+	require.NoError(t, os.WriteFile(filepath.Join(b.root, "gen.sh"), []byte("#!/bin/sh\necho 1 > made\n"), 0o755))
+	s := step("g", "", list{}, list{"made"})
+	s.Command = plan.Command{Argv: list{"./gen.sh"}, Dir: "."}
+	require.Equal(t, 1, b.run(planOf(s)).Ran)
+	require.NoError(t, os.WriteFile(filepath.Join(b.root, "gen.sh"), []byte("#!/bin/sh\necho 2 > made\n"), 0o755))
+	require.Equal(t, 1, b.run(planOf(s)).Ran)
+	require.Equal(t, "2\n", b.read("made"))
+}
+
+func TestStepsWithOneKeyShareALayer(t *testing.T) {
+	b := newBench(t)
+	b.o.Jobs = 1
+	same := "echo x > x"
+	pl := planOf(step("a", same, list{}, nil), step("b", same, list{}, nil, 0), step("c", "cat x > c", list{"x"}, list{"c"}, 0, 1))
+	out := b.run(pl)
+	require.Equal(t, runner.Done, out.Status, out.Reason)
+	require.Equal(t, "x\n", b.read("c"))
 }

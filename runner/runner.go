@@ -93,6 +93,7 @@ type Outcome struct {
 	Collapsed   []sws.Done // Changed with what is there now
 	Conflicts   []sws.Conflict
 	Removed     []string // outputs that no task declares any more: part of Changed
+	Always      bool     // a step of the plan always runs
 	Warnings    []string
 	FailedWays  []string // ways that failed first: "image by docker"
 	NoPlan      error    // why no further way was found, when the run failed

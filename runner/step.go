@@ -5,10 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/runner/worker"
@@ -94,10 +98,26 @@ func (k *kernel) standing(changes []sws.Change, below bits) (missing string, edi
 		case e.Kind == sws.Absent && c.After.Kind != sws.Absent:
 			return "output " + c.Path + " missing", false, nil
 		case !sameContent(e, c.After):
+			ours, err := k.ours(c.Path, e)
+			if err != nil || ours {
+				return "output " + c.Path + " is of other inputs", false, err
+			}
 			return "output " + c.Path + " is not what it made", true, nil
 		}
 	}
 	return "", false, nil
+}
+
+// ours says whether some step made this content of a path.
+func (k *kernel) ours(p string, e sws.Entry) (bool, error) {
+	a, err := artifactOf(p, e)
+	if err != nil {
+		return false, err
+	}
+	for range k.lookup.Out(a.ID(), "produced") {
+		return true, nil
+	}
+	return false, nil
 }
 
 func sameContent(a, b sws.Entry) bool {
@@ -153,10 +173,16 @@ func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Inv
 	if err := k.checkWhen(s, below); err != nil {
 		return err
 	}
+	begin := sync.OnceFunc(func() { begun(k.invocation(i, r)) })
 	for n := 0; ; n++ {
 		d, err := k.decide(i)
+		if p, moved := changedPath(err); moved && n < reruns { // somebody edits it just now: look again
+			k.w.Base.Forget(p)
+			k.files.forgetLists()
+			continue
+		}
 		if err != nil {
-			return err
+			return ofStep(err)
 		}
 		r.key, r.action, r.inputs, r.why = d.key, d.action, d.inputs, d.why
 		if old := k.kept(d.key); old != nil {
@@ -173,15 +199,13 @@ func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Inv
 				r.outcome = UpToDate
 				return nil
 			}
-			restored, err := k.restore(s, d, r, begun)
+			restored, err := k.restore(s, d, r, begin)
 			if err != nil || restored {
 				return err
 			}
 			r.known = false
 		}
-		if n == 0 {
-			begun(k.invocation(i, d))
-		}
+		begin()
 		again, err := k.execute(ctx, slot, i, r)
 		if err != nil || !again {
 			return err
@@ -194,15 +218,15 @@ func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Inv
 	}
 }
 
-func (k *kernel) invocation(i int, d *decision) Invocation {
+func (k *kernel) invocation(i int, r *result) Invocation {
 	s := &k.plan.Steps[i]
 	kind := k.kinds[worker.KindOf(s.Command)]
 	return Invocation{Run: k.run, Step: s.ID, Task: s.Task, Path: pathOf(k.plan, i), Worker: kind.Name,
-		Text: kind.Text(s.Command), Key: d.key[:], Why: d.why}
+		Text: kind.Text(s.Command), Key: r.key[:], Why: r.why}
 }
 
 // restore takes what a step produced from the store. false: something of it is gone, so the step has to run.
-func (k *kernel) restore(s *plan.Step, d *decision, r *result, begun func(Invocation)) (bool, error) {
+func (k *kernel) restore(s *plan.Step, d *decision, r *result, begin func()) (bool, error) {
 	for _, c := range d.known.changes {
 		if c.After.Kind == sws.File && !k.w.Store.Has(c.After.Digest) {
 			r.why = append(d.why, "the store has no longer what it made of "+c.Path)
@@ -223,9 +247,12 @@ func (k *kernel) restore(s *plan.Step, d *decision, r *result, begun func(Invoca
 	if err != nil {
 		return false, err
 	}
-	begun(k.invocation(r.step, d))
+	begin()
 	if d.edited {
 		r.notes = append(r.notes, Observation{What: "warning", Step: s.ID, Text: d.why[0] + ": it is made again (`jitos undo` brings the other one back)"})
+	}
+	if r.reads, err = k.readsOf(r.inputs, k.steps[r.step].below); err != nil {
+		return false, err
 	}
 	r.layer, r.outcome = layer, Cached
 	r.event.Changes = k.changesOf(layer.Changes())
@@ -294,6 +321,7 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 		}
 	}}
 	kind := k.kinds[worker.KindOf(s.Command)]
+	start := k.o.Now()
 	layer, res, err := set.Run(ctx, slot, k.lower(below), sws.Command{
 		Argv: kind.Argv(s.Command), Env: env, Dir: s.Command.Dir, Mkdir: outputDirs(s), Binds: binds,
 		Network: s.Allow.Network, Output: out, Timeout: s.Timeout, Grace: k.o.Grace,
@@ -328,18 +356,30 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	if err := k.judge(s, i, layer, r); err != nil {
 		return false, err
 	}
-	if changed, err := k.changedUnder(r.inputs); err != nil || changed != "" {
+	if err := k.lateInputs(s, set, layer, below, r); err != nil {
+		if p, moved := changedPath(err); moved {
+			k.w.Base.Forget(p)
+			e.Reason = "input " + p + " changed while it ran"
+			return true, nil
+		}
+		return false, err
+	}
+	if changed, err := k.changedUnder(r.inputs, below, start); err != nil || changed != "" {
 		e.Reason = changed
 		return changed != "", err
 	}
-	if err := k.lateInputs(s, set, layer, below, r); err != nil {
+	if r.reads, err = k.readsOf(r.inputs, below); err != nil {
 		return false, err
 	}
-	r.layer, r.changes, r.outcome = layer, layer.Changes(), Ran
-	if s.Criterion != "" {
-		r.changes = nil // its writes are dropped
-	} else if err := set.Store(layer); err != nil {
-		return false, err
+	r.layer, r.outcome = layer, Ran
+	if s.Criterion == "" { // else its writes are dropped
+		if err := set.Store(layer); err != nil {
+			return false, err
+		}
+		if r.changes, err = k.made(s, layer, below); err != nil {
+			return false, err
+		}
+		e.Changes = k.changesOf(layer.Changes())
 	}
 	for _, in := range r.inputs {
 		if in.list != nil {
@@ -348,7 +388,6 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 			}
 		}
 	}
-	e.Changes = k.changesOf(r.changes)
 	return false, k.keyAfter(s, r)
 }
 
@@ -431,7 +470,7 @@ func (k *kernel) judge(s *plan.Step, i int, layer *sws.Layer, r *result) error {
 			}
 			return failf("output %s missing: the command ended well but did not make it", p)
 		}
-		if l, err := k.files.list(p, view, nil); err != nil {
+		if l, err := k.files.list(p, view); err != nil {
 			return err
 		} else if len(l.paths) == 0 {
 			return failf("output %s missing: nothing that the command made matches", p)
@@ -459,17 +498,44 @@ func few(ss []string) string {
 	return strings.Join(ss, ", ")
 }
 
-// changedUnder says which input is not what it was when the step looked at it first, and forgets the old look.
-func (k *kernel) changedUnder(inputs []input) (string, error) {
+// changedPath says whether an error means that a path is no longer what the first look at it saw, and which.
+func changedPath(err error) (string, bool) {
+	if !errors.Is(err, sws.ErrChanged) {
+		return "", false
+	}
+	pe, ok := errors.AsType[*fs.PathError](err)
+	if !ok {
+		return "", false
+	}
+	return pe.Path, true
+}
+
+// clockSlack is how far the time that a file system puts on a change may lie behind the clock: a tick of the kernel's.
+const clockSlack = 10 * time.Millisecond
+
+// changedUnder says which input is not what it was when the step looked at it first, and forgets the old look. A late
+// input was looked at only when the command had ended: it must not have changed since start. It also keeps what the
+// collapse must find unchanged.
+func (k *kernel) changedUnder(inputs []input, below bits, start time.Time) (string, error) {
 	for _, in := range inputs {
 		paths := []string{in.path}
 		if in.list != nil {
 			paths = in.list.paths
 		}
 		for _, p := range paths {
+			if _, above := k.files.above(p, below); above {
+				continue
+			}
 			changed, err := k.w.Base.Changed(p)
 			if err != nil {
 				return "", err
+			}
+			if in.late && !changed {
+				fp, err := k.w.Base.Stat(p)
+				if err != nil {
+					return "", err
+				}
+				changed = fp.Kind != sws.Absent && fp.Ctime >= start.Add(-clockSlack).UnixNano()
 			}
 			if changed {
 				k.w.Base.Forget(p)
@@ -477,8 +543,120 @@ func (k *kernel) changedUnder(inputs []input) (string, error) {
 				return "input " + p + " changed while it ran", nil
 			}
 		}
+		if in.list != nil {
+			if changed, err := k.relisted(in, below); err != nil || changed {
+				return "input " + in.path + " got or lost a file while it ran", err
+			}
+		}
 	}
 	return "", nil
+}
+
+// readsOf lists the inputs that come from the workspace itself.
+func (k *kernel) readsOf(inputs []input, below bits) ([]sws.Read, error) {
+	var out []sws.Read
+	for _, in := range inputs {
+		paths := []string{in.path}
+		if in.list != nil {
+			paths = in.list.paths
+		}
+		for _, p := range paths {
+			if _, above := k.files.above(p, below); above {
+				continue
+			}
+			fp, err := k.w.Base.Stat(p)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, sws.Read{Path: p, Fingerprint: fp})
+		}
+	}
+	return out, nil
+}
+
+// made is what a step produced: what it changed, and what it declares or made before and left as it was. Without the
+// latter nobody would notice when that goes.
+func (k *kernel) made(s *plan.Step, layer *sws.Layer, below bits) ([]sws.Change, error) {
+	out := slices.Clone(layer.Changes())
+	has := map[string]bool{}
+	for _, c := range out {
+		has[c.Path] = true
+	}
+	keep := func(p string) error {
+		if has[p] {
+			return nil
+		}
+		e, err := k.files.entry(p, below)
+		if err != nil || e.Kind != sws.File && e.Kind != sws.Link {
+			return err
+		}
+		if _, above := k.files.above(p, below); !above && e.Kind == sws.File && !k.w.Store.Has(e.Digest) {
+			if _, _, err := k.w.Store.PutFile(filepath.Join(k.w.Root, filepath.FromSlash(p))); err != nil {
+				return err
+			}
+		}
+		has[p] = true
+		out = append(out, sws.Change{Path: p, After: e})
+		return nil
+	}
+	if s.Outputs == nil {
+		last, err := lastOf(k.lookup, s.ID)
+		if err != nil || last == nil || declaresNothing(s) {
+			return out, err
+		}
+		for _, c := range produced(k.lookup, last.node) {
+			if e, err := k.files.entry(c.Path, below); err != nil {
+				return nil, err
+			} else if sameContent(e, c.After) {
+				if err := keep(c.Path); err != nil {
+					return nil, err
+				}
+			}
+		}
+	} else {
+		for _, p := range s.Outputs.Patterns {
+			paths := []string{p}
+			if e, err := k.files.entry(strings.TrimSuffix(p, "/"), below); literal(p) && err == nil && e.Kind == sws.Dir || !literal(p) {
+				if literal(p) && !strings.HasSuffix(p, "/") {
+					p += "/"
+				}
+				l, err := k.files.list(p, below)
+				if err != nil {
+					return nil, err
+				}
+				paths = l.paths
+			}
+			for _, p := range paths {
+				if err := keep(p); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b sws.Change) int { return strings.Compare(a.Path, b.Path) })
+	return out, nil
+}
+
+// relisted says whether a wildcard stands for other files by now.
+func (k *kernel) relisted(in input, below bits) (bool, error) {
+	found, err := k.files.glob(strings.TrimPrefix(in.path, "./")) // of restOf, all
+	if err != nil {
+		return false, err
+	}
+	moved := false
+	for _, d := range found.dirs {
+		changed, err := k.w.Base.Relist(d)
+		if err != nil {
+			return false, err
+		}
+		moved = moved || changed
+	}
+	if !moved {
+		return false, nil
+	}
+	k.files.forgetLists()
+	l, err := k.files.list(in.path, below)
+	return l.digest != in.entry.Digest, err
 }
 
 // lateInputs reads the step's deps_file in its own view.

@@ -3,6 +3,7 @@ package runner
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -28,9 +29,15 @@ type files struct {
 	layers  map[int][]sws.Change
 	gone    map[string]bool // stale outputs
 	cuts    bits            // steps that took a directory away: only over those parents matter
-	globs   map[string][]string
-	lists   map[string]listing
+	globs   map[string]expansion
+	lists   map[string]listing // by pattern, and by restOf for what is nobody's output
 }
+
+// expansion is a pattern over the base: what it matched, and the directories that were listed for it.
+type expansion struct{ paths, dirs []string }
+
+// restOf is the pattern of a step that does not say what it reads: every file that no task declares as an output.
+const restOf = "./**" // no one else writes it so: patterns are clean
 
 type write struct {
 	step  int
@@ -46,8 +53,8 @@ type listing struct {
 }
 
 func newFiles(base *sws.Base, ignore *Ignore, declared []plan.Output) *files {
-	return &files{base: base, ignore: ignore, outputs: newOutputs(declared, nil), written: map[string][]write{}, layers: map[int][]sws.Change{},
-		globs: map[string][]string{}, lists: map[string]listing{}}
+	return &files{base: base, ignore: ignore, outputs: newOutputs(declared), written: map[string][]write{}, layers: map[int][]sws.Change{},
+		globs: map[string]expansion{}, lists: map[string]listing{}}
 }
 
 // wrote records what a step of the present plan wrote. It happens before anything that is over the step looks.
@@ -95,7 +102,7 @@ func (f *files) clear(gone []string) {
 func (f *files) forgetLists() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.globs, f.lists = map[string][]string{}, map[string]listing{}
+	f.globs, f.lists = map[string]expansion{}, map[string]listing{}
 }
 
 // above finds the last write to a path among the steps of below.
@@ -141,41 +148,37 @@ func literal(pattern string) bool { return !strings.ContainsAny(pattern, `*?[{\`
 
 // glob expands a pattern over the base: files and links, in path order. Wildcards do not enter ignored places; a part
 // of the pattern that is written out does, and outputs of tasks are always seen.
-func (f *files) glob(pattern string) ([]string, error) {
+func (f *files) glob(pattern string) (expansion, error) {
 	f.mu.RLock()
 	got, ok := f.globs[pattern]
 	f.mu.RUnlock()
 	if ok {
 		return got, nil
 	}
-	set := map[string]bool{}
+	set, dirs := map[string]bool{}, map[string]bool{}
 	for _, p := range braces(pattern) {
 		if strings.HasSuffix(p, "/") {
 			p += "**"
 		}
-		if err := f.walk(".", strings.Split(p, "/"), false, set); err != nil {
-			return nil, err
+		if err := f.walk(".", strings.Split(p, "/"), false, set, dirs); err != nil {
+			return got, err
 		}
 	}
 	for _, p := range f.outputs.under(pattern) {
 		if fp, err := f.base.Stat(p); err != nil {
-			return nil, err
+			return got, err
 		} else if fp.Kind == sws.File || fp.Kind == sws.Link {
 			set[p] = true
 		}
 	}
-	got = make([]string, 0, len(set))
-	for p := range set {
-		got = append(got, p)
-	}
-	slices.Sort(got)
+	got = expansion{slices.Sorted(maps.Keys(set)), slices.Sorted(maps.Keys(dirs))}
 	f.mu.Lock()
 	f.globs[pattern] = got
 	f.mu.Unlock()
 	return got, nil
 }
 
-func (f *files) walk(dir string, segs []string, named bool, out map[string]bool) error {
+func (f *files) walk(dir string, segs []string, named bool, out, dirs map[string]bool) error {
 	seg, last := segs[0], len(segs) == 1
 	if seg == "**" && last {
 		segs = []string{"**", "*"}
@@ -201,11 +204,12 @@ func (f *files) walk(dir string, segs []string, named bool, out map[string]bool)
 		if !isDir {
 			return nil
 		}
-		return f.walk(p, seg, named || hidden, out)
+		return f.walk(p, seg, named || hidden, out, dirs)
 	}
 	if seg != "**" && literal(seg) {
 		return visit(seg, segs[1:], false)
 	}
+	dirs[dir] = true
 	names, _, err := f.base.Dir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -214,7 +218,7 @@ func (f *files) walk(dir string, segs []string, named bool, out map[string]bool)
 		return err
 	}
 	if seg == "**" {
-		if err := f.walk(dir, segs[1:], named, out); err != nil {
+		if err := f.walk(dir, segs[1:], named, out, dirs); err != nil {
 			return err
 		}
 		for _, n := range names {
@@ -277,19 +281,24 @@ func braces(p string) []string {
 	return []string{p}
 }
 
-// list expands a wildcard as a step over below sees it. keep narrows it further; the result is remembered where
-// nothing narrows it and nothing that the step is over changes it.
-func (f *files) list(pattern string, below bits, keep func(string) bool) (listing, error) {
-	paths, err := f.glob(pattern)
+// list expands a wildcard as a step over below sees it. The result is remembered where nothing that the step is over
+// changes it. The outputs of tasks are not part of restOf.
+func (f *files) list(pattern string, below bits) (listing, error) {
+	rest, all := pattern == restOf, pattern
+	if rest {
+		all = "**"
+	}
+	found, err := f.glob(all)
 	if err != nil {
 		return listing{}, err
 	}
+	paths := found.paths
 	var more []string
 	f.mu.RLock()
-	plain := keep == nil && !f.cuts.meets(below)
+	plain := !f.cuts.meets(below)
 	for i := range below.all() {
 		for _, c := range f.layers[i] {
-			if c.After.Kind != sws.Dir && matchPath(pattern, c.Path) {
+			if c.After.Kind != sws.Dir && matchPath(all, c.Path) && !(rest && f.outputs.covers(c.Path)) {
 				more, plain = append(more, c.Path), false
 			}
 		}
@@ -306,8 +315,12 @@ func (f *files) list(pattern string, below bits, keep func(string) bool) (listin
 	}
 	var l listing
 	var rows []any
+	add := func(p string, e sws.Entry) {
+		l.paths = append(l.paths, p)
+		rows = append(rows, []any{p, typeOf(e.Kind), e.Mode, e.Digest[:]})
+	}
 	for _, p := range paths {
-		if keep != nil && !keep(p) {
+		if rest && f.outputs.covers(p) {
 			continue
 		}
 		e, err := f.entry(p, below)
@@ -317,8 +330,17 @@ func (f *files) list(pattern string, below bits, keep func(string) bool) (listin
 		if e.Kind == sws.Absent || e.Kind == sws.Dir {
 			continue
 		}
-		l.paths = append(l.paths, p)
-		rows = append(rows, []any{p, typeOf(e.Kind), e.Mode, e.Digest[:]})
+		add(p, e)
+		if e.Kind != sws.Link {
+			continue
+		}
+		to, e, err := f.follow(p, e, below) // what a reader of the link gets
+		if err != nil {
+			return listing{}, err
+		}
+		if e.Kind == sws.File {
+			add(to, e)
+		}
 	}
 	if l.blob, err = cbor.Encode(rows); err != nil {
 		return listing{}, err
@@ -332,20 +354,40 @@ func (f *files) list(pattern string, below bits, keep func(string) bool) (listin
 	return l, nil
 }
 
-// outputs are the declared outputs of a program, or of some of its tasks, for look-ups by path.
+// follow is where a link leads, and what is there: Absent where it leads nowhere, out of the workspace, or through a
+// directory that is a link itself.
+func (f *files) follow(p string, e sws.Entry, below bits) (string, sws.Entry, error) {
+	for range 40 { // as many as the kernel follows
+		if e.Kind != sws.Link {
+			return p, e, nil
+		}
+		if path.IsAbs(e.Target) {
+			break
+		}
+		p = path.Join(path.Dir(p), e.Target)
+		if p == ".." || strings.HasPrefix(p, "../") {
+			break
+		}
+		var err error
+		if e, err = f.entry(p, below); errors.Is(err, sws.ErrSymlink) {
+			break
+		} else if err != nil {
+			return p, e, err
+		}
+	}
+	return p, sws.Entry{}, nil
+}
+
+// outputs are the declared outputs of a program, for look-ups by path.
 type outputs struct {
 	exact    map[string]bool // without a trailing slash
 	sorted   []string        // the same
 	patterns []string
 }
 
-// newOutputs collects the outputs of the tasks for which but is false; nil collects all.
-func newOutputs(declared []plan.Output, but func(task string) bool) outputs {
+func newOutputs(declared []plan.Output) outputs {
 	o := outputs{exact: map[string]bool{}}
 	for _, d := range declared {
-		if but != nil && but(d.Task) {
-			continue
-		}
 		if p := strings.TrimSuffix(d.Pattern, "/"); !literal(d.Pattern) {
 			o.patterns = append(o.patterns, d.Pattern)
 		} else if !o.exact[p] {

@@ -61,3 +61,52 @@ func (b *Base) Racy(seen []Seen) bool {
 	edge := time.Now().Add(-racy).UnixNano()
 	return slices.ContainsFunc(seen, func(s Seen) bool { return s.Print.Ctime > edge })
 }
+
+// Relist looks again at a directory that was listed. If it holds other names by now they, and it, are forgotten, so that
+// the next look sees what is there then; changed says so. A directory that was never listed did not change.
+func (b *Base) Relist(path string) (changed bool, err error) {
+	p := clean(path)
+	b.mu.Lock()
+	l := b.looks[p]
+	b.mu.Unlock()
+	if l == nil || !l.listed {
+		return false, nil
+	}
+	is, err := b.now(p)
+	if err != nil || is == l.fp {
+		return false, err
+	}
+	var there []string
+	if is.Kind == Dir {
+		d, err := b.root.sub(p)
+		if err != nil {
+			return false, pathError(path, err)
+		}
+		defer d.close()
+		if there, err = names(d.fd); err != nil {
+			return false, pathError(path, err)
+		}
+	}
+	here := map[string]bool{}
+	for _, n := range l.names {
+		here[n] = true
+	}
+	var differ []string
+	for _, n := range there {
+		if !here[n] && !(p == "" && n == Meta) {
+			differ = append(differ, n)
+		}
+		delete(here, n)
+	}
+	for n := range here {
+		differ = append(differ, n)
+	}
+	if len(differ) == 0 {
+		return false, nil
+	}
+	b.Forget(p)
+	for _, n := range differ {
+		b.Forget(join(p, n))
+	}
+	return true, nil
+}

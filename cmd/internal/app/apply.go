@@ -145,8 +145,10 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	if r.Hold || out.Status != runner.Done && out.Status != runner.Nothing {
 		return out, nil
 	}
-	if err := w.project(r, out); err != nil {
-		return nil, err
+	if !out.Always { // else there is something to do each time
+		if err := w.project(r, out); err != nil {
+			return nil, err
+		}
 	}
 	if o.Stale {
 		digest := p.program.Digest()
