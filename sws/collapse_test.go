@@ -433,3 +433,17 @@ func TestADamagedObjectIsNeverPublished(t *testing.T) {
 	require.ErrorIs(t, err, cas.ErrCorrupt)
 	require.Equal(t, map[string]string{"a": "644 a"}, tree(t, b.root))
 }
+
+func TestWhatWasLeftUnderTheNumberOfANewSetGoes(t *testing.T) {
+	b := open(t, "overlay", map[string]string{"a": "a"})
+	layer := b.sh("echo 1 > a")
+	require.NoError(t, b.set.Hold(b.tx("t1", layer)))
+	_, err := b.space.NewSet(1, b.base)
+	require.ErrorIs(t, err, ErrBusy, "it is in use")
+	require.NoError(t, b.set.Close())
+	b.reopen("overlay") // makes set 1 again, of which the history does not know
+	require.NoFileExists(t, filepath.Join(b.root, Meta, "sws/1/held"))
+	_, err = b.set.Collapse(t.Context(), b.tx("t2", b.sh("echo 2 > a")))
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"a": "644 2\n"}, tree(t, b.root))
+}

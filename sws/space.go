@@ -528,7 +528,8 @@ type Set struct {
 	held   *Transaction
 }
 
-// NewSet makes a working set over base.
+// NewSet makes a working set over base. What an earlier set left under this number goes, unless it is in use: whoever
+// gives the number away again knows nothing of that one.
 func (s *Space) NewSet(id int, base *Base) (*Set, error) {
 	unlock, err := s.lock() // a sweep must not find it before it is locked
 	if err != nil {
@@ -536,7 +537,18 @@ func (s *Space) NewSet(id int, base *Base) (*Set, error) {
 	}
 	defer unlock()
 	name := "sws/" + strconv.Itoa(id)
-	if err := unix.Mkdirat(s.meta.fd, name, 0o700); err != nil {
+	err = unix.Mkdirat(s.meta.fd, name, 0o700)
+	if err == unix.EEXIST {
+		var left *Set
+		if left, err = s.openSet(id, nil); err == nil {
+			err = left.Discard()
+		}
+		if err != nil {
+			return nil, err
+		}
+		err = unix.Mkdirat(s.meta.fd, name, 0o700)
+	}
+	if err != nil {
 		return nil, pathError(Meta+"/"+name, err)
 	}
 	return s.openSet(id, base)
