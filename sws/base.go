@@ -35,6 +35,8 @@ type Base struct {
 
 	mu    sync.Mutex
 	looks map[string]*look
+	// forgotten are the paths that Forget was called with, for trees that were made after what was seen.
+	forgotten []string
 }
 
 type look struct {
@@ -314,6 +316,14 @@ func (b *Base) Forget(path string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.looks, clean(path))
+	b.forgotten = append(b.forgotten, clean(path))
+}
+
+// forgottenSince gives what was forgotten after the first n paths that were.
+func (b *Base) forgottenSince(n int) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.forgotten[n:])
 }
 
 // Walk looks at the whole tree: parents before what is in them, siblings by name. skip says what to leave out, a

@@ -25,6 +25,8 @@ type copyTree struct {
 	// stale are paths that may not be what the next view has.
 	stale map[string]bool
 	base  *Base // the one that all other paths are from; nil: none yet
+	// forgot counts the paths that base has forgotten and that went to stale.
+	forgot int
 }
 
 // copied is a path of the tree: what it stands for, and what it looked like when it was put there.
@@ -157,7 +159,13 @@ func (t *copyTree) move(v *View) error {
 			}
 			t.stale[p] = true
 		}
-		t.base = v.base
+		t.base, t.forgot = v.base, 0
+	}
+	for _, p := range t.base.forgottenSince(t.forgot) {
+		t.forgot++
+		if p != "" { // the root has nothing of its own to copy
+			t.stale[p] = true
+		}
 	}
 	next := map[string]bool{}
 	for _, l := range v.layers {
@@ -237,7 +245,11 @@ func (t *copyTree) put(v *View, p string) error {
 			err = unix.Symlinkat(want.Target, fd, name)
 		}
 	case File:
-		err = t.copyFile(v, from, p, want, fd, name)
+		if from == nil {
+			next.origin, err = t.copyBase(v.base, p, want.Mode, fd, name)
+		} else {
+			err = t.copyLayer(from, p, want, fd, name)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("copy %s: %w", Quote(p), err)
@@ -249,15 +261,47 @@ func (t *copyTree) put(v *View, p string) error {
 	return nil
 }
 
-func (t *copyTree) copyFile(v *View, from *Layer, p string, e Entry, fd int, name string) error {
-	var src int
-	var err error
-	held := true
-	if from == nil {
-		src, err = v.base.root.open(p, unix.O_RDONLY|unix.O_NONBLOCK, 0)
-	} else {
-		src, held, err = from.open(p)
+// copyBase copies a file of the base, once more if somebody wrote to it meanwhile. It gives what the file looked like when
+// it was copied: that may not be what the base saw, which whoever compares the two when the command is over finds out.
+func (t *copyTree) copyBase(base *Base, p string, mode uint32, fd int, name string) (Fingerprint, error) {
+	for range 3 {
+		origin, whole, err := t.copyOnce(base, p, mode, fd, name)
+		if err == nil && whole {
+			return origin, nil
+		}
+		if gone := removeAt(fd, name); err != nil || gone != nil {
+			return Fingerprint{}, errors.Join(err, gone)
+		}
 	}
+	return Fingerprint{}, base.gone(p, nil)
+}
+
+func (t *copyTree) copyOnce(base *Base, p string, mode uint32, fd int, name string) (origin Fingerprint, whole bool, err error) {
+	src, err := base.root.open(p, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return origin, false, base.gone(p, err)
+	}
+	defer unix.Close(src)
+	var before, after unix.Stat_t
+	if err := unix.Fstat(src, &before); err != nil {
+		return origin, false, err
+	}
+	origin = fingerprint(&before)
+	if origin.Kind != File {
+		return origin, false, base.gone(p, nil)
+	}
+	err = copyTo(src, &before, mode, fd, name)
+	if serr := unix.Fstat(src, &after); serr != nil {
+		return origin, false, errors.Join(err, serr)
+	}
+	if fingerprint(&after) != origin {
+		return origin, false, nil // also where the copy failed: it got shorter
+	}
+	return origin, true, err
+}
+
+func (t *copyTree) copyLayer(from *Layer, p string, e Entry, fd int, name string) error {
+	src, held, err := from.open(p)
 	if err != nil {
 		return err
 	}
