@@ -21,6 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/sws"
 	"github.com/flyingrobots/jitos/warp/history"
 )
 
@@ -153,6 +155,32 @@ func (p *place) sound() {
 	require.NoError(p, err)
 	require.Empty(p, left)
 	p.quiet()
+}
+
+// recorded requires that what the history says of collapses is what is there.
+func (p *place) recorded() {
+	p.Helper()
+	r, err := history.OpenReader(p.path(".jitos/history"))
+	require.NoError(p, err)
+	want := map[string]runner.Entry{}
+	for e, err := range r.From(0) {
+		require.NoError(p, err)
+		d, err := runner.Decode(e)
+		require.NoError(p, err)
+		if c, ok := d.Data.(*runner.Collapse); ok {
+			for _, ch := range c.Changes {
+				want[ch.Path] = ch.After
+			}
+		}
+	}
+	base, err := sws.NewBase(p.dir, nil)
+	require.NoError(p, err)
+	defer base.Close()
+	for path, entry := range want {
+		is, _, err := base.EntryAt(path)
+		require.NoError(p, err)
+		require.Equal(p, entry, runner.EntryOf(is), path)
+	}
 }
 
 // quiet requires that no process is left in the workspace, once those that were killed are gone.
@@ -300,9 +328,11 @@ func TestKilledAtAnyMoment(t *testing.T) {
 					require.Fail(t, "mixed", "round %d, killed after %v on the way from %s to %s:\n%s\n%s", n, moment, is, next, after, out)
 				}
 				p.sound()
+				p.recorded()
 				p.jitos(exitDone, "apply")
 				require.Equal(t, trees[n%2], p.tree(), "round %d, killed after %v\n%s", n, moment, out)
 				p.sound()
+				p.recorded()
 			}
 			t.Logf("of %d applies that took %v, %d left the old workspace and %d the new one", moments/4, took, old, became)
 			require.NotZero(t, old)
