@@ -88,7 +88,7 @@ func inverse(rw warp.Rewrite) warp.Rewrite {
 
 // Undo puts back what a run changed (0: the last one that changed anything), through the same door and as a run of its
 // own, so that undoing again does it again.
-func Undo(ctx context.Context, w Workspace, run int, o Options) (*Outcome, error) {
+func Undo(ctx context.Context, w Workspace, run int, o Options) (out *Outcome, err error) {
 	c, err := collapseOf(w, run)
 	if err != nil {
 		return nil, err
@@ -99,12 +99,13 @@ func Undo(ctx context.Context, w Workspace, run int, o Options) (*Outcome, error
 		return nil, err
 	}
 	k.sws, k.of = -1, c.Run
+	defer func() { err = k.close(err) }()
 	if err := k.open(fmt.Sprintf("undo of run %d", c.Run)); err != nil {
 		return nil, err
 	}
 	var done []sws.Done
 	for _, ch := range c.Changes {
-		done = append(done, sws.Done{Path: ch.Path, Before: ch.Before.entry(), After: ch.After.entry()})
+		done = append(done, sws.Done{Path: rawPath(ch.Path), Before: ch.Before.entry(), After: ch.After.entry()})
 	}
 	rw := inverse(c.ops)
 	of := nodeOf("run", map[string]any{"n": c.Run})
@@ -123,7 +124,7 @@ func (k *kernel) ended(r sws.Receipt, err error, target string) (*Outcome, error
 	if c, ok := errors.AsType[*sws.ConflictError](err); ok {
 		end := &End{Run: k.run, SWS: k.sws, Reason: c.Error(), Failed: true}
 		for _, p := range c.Paths {
-			end.Paths = append(end.Paths, p.Path)
+			end.Paths = append(end.Paths, textPath(p.Path))
 		}
 		out.Status, out.Conflicts, out.Reason = Conflicted, c.Paths, c.Error()
 		return out, errors.Join(k.emit(KindConflict, k.viewOf(), warp.Hash{}, end), k.settleHistory())
@@ -133,8 +134,9 @@ func (k *kernel) ended(r sws.Receipt, err error, target string) (*Outcome, error
 		return out, errors.Join(k.emit(KindDiscard, k.viewOf(), warp.Hash{}, &End{Run: k.run, SWS: k.sws, Reason: e.Error(), Failed: true}), k.settleHistory())
 	}
 	if err != nil {
-		return nil, errors.Join(err, k.abandon(err.Error()))
+		return nil, err
 	}
+	k.over = true
 	out.Changed, out.Collapsed = changesOf(r.Ops), r.Ops
 	return out, nil
 }
@@ -152,12 +154,13 @@ func (e Entry) entry() sws.Entry {
 
 // Clean removes what the given steps produced and what still stands in the workspace as they made it. Like any change
 // it goes through a collapse and can be undone.
-func Clean(ctx context.Context, w Workspace, pl *plan.Plan, o Options) (*Outcome, error) {
+func Clean(ctx context.Context, w Workspace, pl *plan.Plan, o Options) (out *Outcome, err error) {
 	o.What = "clean"
 	k, err := newKernel(w, o)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = k.close(err) }()
 	gone := map[string]bool{}
 	var dirs []string
 	for i := range pl.Steps {
@@ -207,8 +210,10 @@ func Clean(ctx context.Context, w Workspace, pl *plan.Plan, o Options) (*Outcome
 		return nil, err
 	}
 	r, err := set.Collapse(ctx, t)
-	out, err := k.ended(r, err, "clean "+pl.Target)
-	return out, errors.Join(err, set.Discard())
+	if out, err = k.ended(r, err, "clean "+pl.Target); err != nil {
+		return nil, err
+	}
+	return out, set.Discard()
 }
 
 // Keep says which side wins where a held result and the workspace differ.
@@ -292,7 +297,7 @@ func (k *kernel) dry(set *sws.Set, t sws.Transaction, target string) (*Outcome, 
 			out.Conflicts = append(out.Conflicts, sws.Conflict{Path: c.Path, Was: was, Want: c.After})
 			continue
 		}
-		out.Changed = append(out.Changed, Change{Path: c.Path, Before: EntryOf(before), After: EntryOf(c.After)})
+		out.Changed = append(out.Changed, Change{Path: textPath(c.Path), Before: EntryOf(before), After: EntryOf(c.After)})
 	}
 	return out, nil
 }

@@ -51,6 +51,7 @@ func InputsOf(g warp.Graph, step string, list func([]byte) ([]byte, error)) ([]I
 		for _, m := range members {
 			if row, ok := m.([]any); ok && len(row) == 4 {
 				p, _ := row[0].(string)
+				p = rawPath(p)
 				d, _ := row[3].([]byte)
 				for _, by := range makers(g, p, d, step) {
 					if !slices.Contains(in.From, by) {
@@ -68,7 +69,7 @@ func InputsOf(g warp.Graph, step string, list func([]byte) ([]byte, error)) ([]I
 // makers finds who made a content of a path: for each step but the given one, the last run.
 func makers(g warp.Graph, path string, digest []byte, but string) []Assertion {
 	last := map[string]int{}
-	for id, n := range g.Find("artifact", path) {
+	for id, n := range g.Find("artifact", textPath(path)) {
 		var a artifactNode
 		if cbor.Unmarshal(n.Data, &a) != nil || !bytes.Equal(a.Digest, digest) {
 			continue

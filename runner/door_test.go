@@ -1,6 +1,7 @@
 package runner_test
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -132,4 +133,36 @@ func TestHeldSetIsInTheHistoryBeforeItIsKept(t *testing.T) {
 	require.FileExists(t, filepath.Join(b.root, ".jitos/sws/0/held"))
 	require.Equal(t, list{"plan", "step"}, b.told())
 	require.Equal(t, 1, b.run(pl).SWS, "its number is taken")
+}
+
+func TestHoldThatCannotBeWrittenClosesTheRun(t *testing.T) {
+	b := newBench(t)
+	b.o.Hold = true
+	w, o := b.open(), b.o
+	o.Sink = func(e runner.Event) {
+		if e.Kind == runner.KindResult {
+			require.NoError(t, os.Mkdir(filepath.Join(b.root, ".jitos/sws/0/held"), 0o700))
+		}
+	}
+	_, err := runner.Apply(t.Context(), w, planOf(step("w", "echo new > a", list{}, list{"a"})), &plans{}, o)
+	require.Error(t, err)
+	require.NoError(t, w.Space.Close())
+	require.NoError(t, w.Log.Close())
+	require.Equal(t, list{"plan", "step", "DISCARD"}, b.told())
+	require.NoDirExists(t, filepath.Join(b.root, ".jitos/sws/0"))
+}
+
+func TestHoldOfWhatCannotBePutTogether(t *testing.T) {
+	b := newBench(t)
+	b.o.Hold = true
+	out := b.run(planOf(step("a", "echo 1 > x", nil, nil), step("b", "echo 2 > x", nil, nil)))
+	require.Equal(t, runner.FailedRun, out.Status)
+	require.Equal(t, "a and b both wrote x, and neither needs the other: make one need the other, or give them different outputs", out.Reason)
+	require.Equal(t, "DISCARD", b.told()[len(b.told())-1])
+	require.NoDirExists(t, filepath.Join(b.root, ".jitos/sws/0"))
+
+	pl := planOf(step("a", "echo 1 > x", nil, nil), step("b", "echo 2 > x", nil, nil), step("c", "exit 1", nil, nil, 0, 1))
+	out = b.run(pl)
+	require.Equal(t, runner.FailedRun, out.Status)
+	require.Equal(t, "exit 1; not held: a and b both wrote x, and neither needs the other: make one need the other, or give them different outputs", out.Reason)
 }

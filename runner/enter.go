@@ -13,6 +13,18 @@ import (
 
 // emit appends an event and shows it. The digest is that of the System graph unless the event is about a view.
 func (k *kernel) emit(kind string, view history.View, digest warp.Hash, data any) error {
+	switch d := data.(type) {
+	case *Invocation:
+		for i := range d.Why {
+			d.Why[i] = readable(d.Why[i])
+		}
+	case *Result:
+		d.Reason = readable(d.Reason)
+	case *Observation:
+		d.Name, d.Text, d.Of = readable(d.Name), readable(d.Text), readable(d.Of)
+	case *End:
+		d.Reason = readable(d.Reason)
+	}
 	b, err := cbor.Encode(data)
 	if err != nil {
 		return err
@@ -23,6 +35,9 @@ func (k *kernel) emit(kind string, view history.View, digest warp.Hash, data any
 	}
 	if k.o.Sink != nil {
 		k.o.Sink(Event{Event: e, Data: data})
+	}
+	if _, ends := data.(*End); ends {
+		k.over = true
 	}
 	return nil
 }
@@ -224,7 +239,7 @@ func (k *kernel) arrived(r *result) error {
 	}
 	for _, in := range r.inputs {
 		if in.late {
-			r.event.Reads = append(r.event.Reads, Read{Path: in.path, Digest: digestBytes(in), Late: true})
+			r.event.Reads = append(r.event.Reads, Read{Path: textPath(in.path), Digest: digestBytes(in), Late: true})
 		}
 	}
 	return k.emit(KindResult, k.viewOf(), warp.Hash{}, &r.event)

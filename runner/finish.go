@@ -147,7 +147,7 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 		return k.end(pl, FailedRun, e.reason, "", nil)
 	}
 	if err != nil {
-		return nil, errors.Join(err, k.abandon(err.Error()))
+		return nil, err
 	}
 	kept := k.keptChanges(pl)
 	if !k.opened {
@@ -174,8 +174,8 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 		if err := k.w.Journal.Collapsed(sws.Receipt{Tx: t.Tx, Set: k.sws, Note: note}); err != nil {
 			return nil, err
 		}
-		out := k.outcome(pl, Done)
-		return out, k.discardSet()
+		k.over = true
+		return k.outcome(pl, Done), k.discardSet()
 	}
 	set, err := k.workingSet()
 	if err != nil {
@@ -192,12 +192,10 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 		out, err := k.conflict(pl, set, t, c)
 		return out, err
 	}
-	if missing(err) {
-		return nil, err // apply knows what to do about it
-	}
 	if err != nil {
-		return nil, errors.Join(err, k.abandon(err.Error()))
+		return nil, err
 	}
+	k.over = true
 	out := k.outcome(pl, Done)
 	out.Changed, out.Collapsed, out.Removed = changesOf(r.Ops), r.Ops, k.gone
 	return out, set.Discard()
@@ -215,7 +213,7 @@ func removals(paths []string) []sws.Staged {
 func changesOf(ops []sws.Done) []Change {
 	out := make([]Change, 0, len(ops))
 	for _, d := range ops {
-		out = append(out, Change{Path: d.Path, Before: EntryOf(d.Before), After: EntryOf(d.After)})
+		out = append(out, Change{Path: textPath(d.Path), Before: EntryOf(d.Before), After: EntryOf(d.After)})
 	}
 	return out
 }
@@ -228,7 +226,7 @@ func (k *kernel) staged(t sws.Transaction) ([]Change, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, Change{Path: c.Path, Before: EntryOf(before), After: EntryOf(c.After)})
+		out = append(out, Change{Path: textPath(c.Path), Before: EntryOf(before), After: EntryOf(c.After)})
 	}
 	return out, nil
 }
@@ -264,10 +262,10 @@ func (k *kernel) conflict(pl *plan.Plan, set *sws.Set, t sws.Transaction, c *sws
 	}
 	end := &End{Run: k.run, SWS: k.sws, Reason: c.Error(), Failed: true}
 	for _, p := range c.Paths {
-		end.Paths = append(end.Paths, p.Path)
+		end.Paths = append(end.Paths, textPath(p.Path))
 	}
 	for _, c := range t.Changes {
-		end.Changes = append(end.Changes, Change{Path: c.Path, After: EntryOf(c.After)})
+		end.Changes = append(end.Changes, Change{Path: textPath(c.Path), After: EntryOf(c.After)})
 	}
 	out := k.outcome(pl, Conflicted)
 	out.Conflicts, out.Reason = c.Paths, c.Error()
@@ -285,6 +283,12 @@ func (k *kernel) end(pl *plan.Plan, status Status, reason, failed string, noPlan
 	}
 	if k.o.Hold && k.set != nil && status != Interrupted {
 		t, err := k.transaction(pl)
+		if e, ok := errors.AsType[*stepError](err); ok { // what there is cannot be put together
+			if e.reason != reason {
+				reason += "; not held: " + e.reason
+			}
+			return k.discard(out, reason, failed)
+		}
 		if err == nil {
 			t.Note, err = k.collapseNote(warp.Rewrite{})
 		}
@@ -300,17 +304,27 @@ func (k *kernel) end(pl *plan.Plan, status Status, reason, failed string, noPlan
 		e := &End{Run: k.run, SWS: k.sws, Reason: reason, Step: failed, Failed: true, Changes: out.Changed}
 		return out, errors.Join(k.emit(KindHold, k.viewOf(), warp.Hash{}, e), k.settleHistory(), k.set.Close())
 	}
+	return k.discard(out, reason, failed)
+}
+
+// discard closes a run of which nothing is kept.
+func (k *kernel) discard(out *Outcome, reason, failed string) (*Outcome, error) {
+	out.Reason = reason
 	e := &End{Run: k.run, SWS: k.sws, Reason: reason, Step: failed, Failed: true}
 	return out, errors.Join(k.emit(KindDiscard, k.viewOf(), warp.Hash{}, e), k.settleHistory(), k.discardSet())
 }
 
-// abandon closes a run in which the kernel itself failed, as far as that is still possible.
-func (k *kernel) abandon(reason string) error {
-	if !k.opened {
-		return k.discardSet()
+// close closes a run in which the kernel itself failed with err, as far as that is still possible. Without an error, or
+// where the history says already how the run ended, it does nothing.
+func (k *kernel) close(err error) error {
+	switch {
+	case err == nil || k.over:
+		return err
+	case !k.opened:
+		return errors.Join(err, k.discardSet())
 	}
-	e := &End{Run: k.run, SWS: k.sws, Reason: reason, Failed: true}
-	return errors.Join(k.emit(KindDiscard, k.viewOf(), warp.Hash{}, e), k.settleHistory(), k.discardSet())
+	_, also := k.discard(&Outcome{}, err.Error(), "")
+	return errors.Join(err, also)
 }
 
 func (k *kernel) discardSet() error {

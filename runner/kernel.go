@@ -30,6 +30,7 @@ type kernel struct {
 	run, sws int // sws -1: none
 	of       int // undo: the run that is undone
 	opened   bool
+	over     bool // the history says how it ended
 	set      *sws.Set
 	setErr   error
 	setOnce  sync.Once
@@ -121,19 +122,19 @@ func countNodes(g warp.Graph, kind string) int {
 	return n
 }
 
-// apply walks one plan after the other.
+// apply walks one plan after the other. On an error the run is still to be closed.
 func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outcome, error) {
 	for {
 		k.facts, k.unsaid = k.start, nil
 		if err := k.present(pl); err != nil {
-			return nil, errors.Join(err, k.abandon("internal error: "+err.Error()))
+			return nil, err
 		}
 		if err := k.clear(); err != nil {
-			return nil, errors.Join(err, k.abandon("internal error: "+err.Error()))
+			return nil, err
 		}
 		if k.opened { // a run that has begun says so; another does when it begins
 			if err := k.chose(); err != nil {
-				return nil, errors.Join(err, k.abandon("internal error: "+err.Error()))
+				return nil, err
 			}
 		}
 		f, err := k.walk(ctx, pl)
@@ -141,11 +142,11 @@ func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outco
 			continue
 		}
 		if err != nil {
-			return nil, errors.Join(err, k.abandon("internal error: "+err.Error()))
+			return nil, err
 		}
 		if f == nil && ctx.Err() == nil {
 			if f, err = k.criteria(pl); err != nil {
-				return nil, errors.Join(err, k.abandon("internal error: "+err.Error()))
+				return nil, err
 			}
 		}
 		if ctx.Err() != nil {
@@ -155,9 +156,6 @@ func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outco
 			out, err := k.publish(ctx, pl)
 			if k.lost(err) {
 				continue
-			}
-			if missing(err) {
-				err = errors.Join(err, k.abandon(err.Error()))
 			}
 			return out, err
 		}

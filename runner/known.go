@@ -37,7 +37,7 @@ type (
 )
 
 func artifactOf(p string, e sws.Entry) (warp.Node, error) {
-	a := artifactNode{Path: p, Type: typeOf(e.Kind), Mode: e.Mode, Size: e.Size, Target: e.Target, Digest: []byte{}}
+	a := artifactNode{Path: textPath(p), Type: typeOf(e.Kind), Mode: e.Mode, Size: e.Size, Target: e.Target, Digest: []byte{}}
 	switch e.Kind {
 	case sws.Absent:
 		a.Type = "absent"
@@ -144,6 +144,7 @@ func reads(g warp.Graph, step warp.NodeID) func(yield func(readEdge, artifactNod
 			if cbor.Unmarshal(n.Data, &a) != nil {
 				continue // the registry has checked it on its way in
 			}
+			a.Path = rawPath(a.Path)
 			if len(e.Data) > 1 {
 				_ = cbor.Unmarshal(e.Data, &how)
 			}
@@ -161,7 +162,7 @@ func produced(g warp.Graph, step warp.NodeID) []sws.Change {
 		var a artifactNode
 		n, _ := g.Node(e.From)
 		if cbor.Unmarshal(n.Data, &a) == nil {
-			out = append(out, sws.Change{Path: a.Path, After: a.entry()})
+			out = append(out, sws.Change{Path: rawPath(a.Path), After: a.entry()})
 		}
 	}
 	slices.SortFunc(out, func(a, b sws.Change) int { return strings.Compare(a.Path, b.Path) })
@@ -203,6 +204,7 @@ func (k *kernel) stale(pl *plan.Plan) ([]string, error) {
 		if err := cbor.Unmarshal(n.Data, &a); err != nil {
 			return nil, err
 		}
+		a.Path = rawPath(a.Path)
 		if kind := kindOf(a.Type); kind != sws.File && kind != sws.Link || declared.covers(a.Path) {
 			continue
 		}
@@ -340,6 +342,7 @@ func rows(blob []byte) map[string]string {
 	for _, r := range list {
 		if row, ok := r.([]any); ok && len(row) == 4 {
 			p, _ := row[0].(string)
+			p = rawPath(p)
 			rest, err := cbor.Encode(row[1:])
 			if err == nil {
 				out[p] = string(rest)
@@ -371,14 +374,14 @@ func (l *listing) with(wrote map[string]sws.Entry, pattern string) (listing, boo
 	for _, r := range old {
 		if row, ok := r.([]any); ok && len(row) == 4 {
 			p, _ := row[0].(string)
-			all[p] = row
+			all[rawPath(p)] = row
 		}
 	}
 	for p, e := range left {
 		delete(all, p)
 		if e.Kind != sws.Absent {
 			d := contentDigest(e)
-			all[p] = []any{p, typeOf(e.Kind), e.Mode, d[:]}
+			all[p] = []any{textPath(p), typeOf(e.Kind), e.Mode, d[:]}
 		}
 	}
 	var list []any

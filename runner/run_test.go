@@ -514,3 +514,25 @@ func TestStepsWithOneKeyShareALayer(t *testing.T) {
 	require.Equal(t, runner.Done, out.Status, out.Reason)
 	require.Equal(t, "x\n", b.read("c"))
 }
+
+func TestNamesAreBytes(t *testing.T) {
+	b := newBench(t)
+	b.write("src/caf\xe9.txt", "1\n")
+	pl := planOf(step("all", "cat src/* > sum; cp src/* \"out/$(printf 'b\\351')\"", list{"src/*"}, list{"sum", "out/*"}))
+	out := b.run(pl)
+	require.Equal(t, runner.Done, out.Status, out.Reason)
+	require.Equal(t, "out/b\xe9 src/caf\xe9.txt sum", b.tree())
+	require.True(t, b.run(pl).NothingToDo)
+	b.write("src/caf\xe9.txt", "2\n")
+	require.Equal(t, 1, b.run(pl).Ran)
+	b.with(func(w runner.Workspace) {
+		out, err := runner.Undo(t.Context(), w, 0, b.o)
+		require.NoError(t, err)
+		require.Equal(t, runner.Done, out.Status, out.Reason)
+	})
+	require.Equal(t, "1\n", b.read("out/b\xe9"))
+	require.NoError(t, os.Remove(filepath.Join(b.root, "out/b\xe9")))
+	b.write("src/caf\xe9.txt", "1\n")
+	require.Equal(t, 1, b.run(pl).Cached)
+	require.Equal(t, "1\n", b.read("out/b\xe9"))
+}

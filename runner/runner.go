@@ -130,7 +130,7 @@ func Apply(ctx context.Context, w Workspace, first *plan.Plan, next Planner, o O
 	if out != nil {
 		out.Wall = o.Now().Sub(begun)
 	}
-	return out, err
+	return out, k.close(err)
 }
 
 // MissingInputError says that a declared input is not there and no step makes it.

@@ -774,7 +774,7 @@ func (k *kernel) lookAtOutputs(s *plan.Step) error {
 func (k *kernel) changesOf(cs []sws.Change) []Change {
 	out := make([]Change, 0, len(cs))
 	for _, c := range cs {
-		out = append(out, Change{Path: c.Path, After: EntryOf(c.After)})
+		out = append(out, Change{Path: textPath(c.Path), After: EntryOf(c.After)})
 	}
 	return out
 }

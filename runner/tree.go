@@ -317,7 +317,7 @@ func (f *files) list(pattern string, below bits) (listing, error) {
 	var rows []any
 	add := func(p string, e sws.Entry) {
 		l.paths = append(l.paths, p)
-		rows = append(rows, []any{p, typeOf(e.Kind), e.Mode, e.Digest[:]})
+		rows = append(rows, []any{textPath(p), typeOf(e.Kind), e.Mode, e.Digest[:]})
 	}
 	for _, p := range paths {
 		if rest && f.outputs.covers(p) {
