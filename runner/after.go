@@ -12,6 +12,7 @@ import (
 	"github.com/flyingrobots/jitos/sws"
 	"github.com/flyingrobots/jitos/warp"
 	"github.com/flyingrobots/jitos/warp/cas"
+	"github.com/flyingrobots/jitos/warp/cbor"
 	"github.com/flyingrobots/jitos/warp/history"
 )
 
@@ -110,16 +111,17 @@ func Undo(ctx context.Context, w Workspace, run int, o Options) (out *Outcome, e
 	rw := inverse(c.ops)
 	of := nodeOf("run", map[string]any{"n": c.Run})
 	rw.Ops = append(rw.Ops, warp.AddEdge(warp.Edge{Kind: "collapsed-into", From: k.runNode().ID(), To: of.ID()}))
-	note, err := k.note(KindUndo, rw)
+	note, err := cbor.Encode(k.note(KindUndo, rw))
 	if err != nil {
 		return nil, err
 	}
 	r, err := w.Space.Undo(ctx, strconv.Itoa(k.run), done, note)
-	return k.ended(r, err, fmt.Sprintf("undo of run %d", c.Run))
+	return k.ended(r, err, fmt.Sprintf("undo of run %d", c.Run), nil)
 }
 
-// ended turns the answer of package sws into an outcome, and records what it did not record itself.
-func (k *kernel) ended(r sws.Receipt, err error, target string) (*Outcome, error) {
+// ended turns the answer of package sws into an outcome, and records what it did not record itself. held is what stays
+// in a held set if it does not enter the workspace.
+func (k *kernel) ended(r sws.Receipt, err error, target string, held []Change) (*Outcome, error) {
 	out := &Outcome{Run: k.run, SWS: k.sws, Target: target, Status: Done}
 	if c, ok := errors.AsType[*sws.ConflictError](err); ok {
 		end := &End{Run: k.run, SWS: k.sws, Reason: c.Error(), Failed: true}
@@ -131,7 +133,12 @@ func (k *kernel) ended(r sws.Receipt, err error, target string) (*Outcome, error
 	}
 	if e, ok := errors.AsType[*sws.RefusedError](err); ok {
 		out.Status, out.Reason = Refused, e.Error()
-		return out, errors.Join(k.emit(KindDiscard, k.viewOf(), warp.Hash{}, &End{Run: k.run, SWS: k.sws, Reason: e.Error(), Failed: true}), k.settleHistory())
+		kind := KindDiscard
+		if held != nil {
+			kind = KindHold
+		}
+		end := &End{Run: k.run, SWS: k.sws, Reason: e.Error(), Failed: true, Changes: held}
+		return out, errors.Join(k.emit(kind, k.viewOf(), warp.Hash{}, end), k.settleHistory())
 	}
 	if err != nil {
 		return nil, err
@@ -202,7 +209,7 @@ func Clean(ctx context.Context, w Workspace, pl *plan.Plan, o Options) (out *Out
 		return nil, err
 	}
 	t := sws.Transaction{Tx: strconv.Itoa(k.run), Changes: removals(slices.Sorted(maps.Keys(gone)))}
-	if t.Note, err = k.collapseNote(warp.Rewrite{}); err != nil {
+	if t.Note, err = k.collapseNote(warp.Rewrite{}, ""); err != nil {
 		return nil, err
 	}
 	set, err := k.workingSet()
@@ -210,7 +217,7 @@ func Clean(ctx context.Context, w Workspace, pl *plan.Plan, o Options) (out *Out
 		return nil, err
 	}
 	r, err := set.Collapse(ctx, t)
-	if out, err = k.ended(r, err, "clean "+pl.Target); err != nil {
+	if out, err = k.ended(r, err, "clean "+pl.Target, nil); err != nil {
 		return nil, err
 	}
 	return out, set.Discard()
@@ -226,9 +233,17 @@ const (
 	KeepSWS       Keep = "sws"
 )
 
-// CollapseHeld lets the result of a run that was held into the workspace. keep decides the paths (none: all) in which the
-// workspace has moved on. With dry it only says what would happen.
-func CollapseHeld(ctx context.Context, w Workspace, run, id int, keep Keep, paths []string, dry bool, o Options) (*Outcome, error) {
+// Decision is what a person decides about a held set.
+type Decision struct {
+	Keep   Keep     // decides the paths in which the workspace has moved on
+	Paths  []string // that Keep is about; none: all
+	Anyway bool     // let it in although its run failed
+	Dry    bool     // only say what would happen
+}
+
+// CollapseHeld lets the result of a run that was held into the workspace, within the scope that the run had. What does
+// not enter stays held.
+func CollapseHeld(ctx context.Context, w Workspace, run, id int, d Decision, o Options) (*Outcome, error) {
 	k, err := newKernel(w, o)
 	if err != nil {
 		return nil, err
@@ -238,13 +253,31 @@ func CollapseHeld(ctx context.Context, w Workspace, run, id int, keep Keep, path
 		return nil, err
 	}
 	defer set.Close()
-	k.run, k.sws, k.opened = run, id, true
+	k.run, k.sws, k.opened, w.Journal.Run = run, id, true, run
 	t, ok := set.Held()
 	if !ok {
 		return nil, &NothingError{fmt.Sprintf("sws %d holds nothing to collapse", id)}
 	}
-	chosen := func(p string) bool { return len(paths) == 0 || slices.Contains(paths, p) }
-	switch keep {
+	var n note
+	if err := cbor.Unmarshal(t.Note, &n); err != nil {
+		return nil, fmt.Errorf("sws %d: its note cannot be read: %w", id, err)
+	}
+	target := fmt.Sprintf("sws %d", id)
+	if n.Failed != "" && !d.Anyway {
+		return &Outcome{Run: run, SWS: id, Target: target, Status: Refused,
+			Reason: fmt.Sprintf("run %d failed: %s (--anyway lets it in all the same)", run, n.Failed)}, nil
+	}
+	n.At = o.Now().UnixNano() // it happens now
+	if t.Note, err = cbor.Encode(n); err != nil {
+		return nil, err
+	}
+	t.Allowed = n.Scope.allowed
+	held, err := k.staged(t)
+	if err != nil {
+		return nil, err
+	}
+	chosen := func(p string) bool { return len(d.Paths) == 0 || slices.Contains(d.Paths, p) }
+	switch d.Keep {
 	case KeepSWS:
 		for _, c := range t.Changes {
 			if chosen(c.Path) {
@@ -265,15 +298,11 @@ func CollapseHeld(ctx context.Context, w Workspace, run, id int, keep Keep, path
 		t.Changes = slices.DeleteFunc(t.Changes, func(c sws.Staged) bool { return moved[c.Path] })
 		t.Reads = slices.DeleteFunc(t.Reads, func(r sws.Read) bool { return chosen(r.Path) })
 	}
-	target := fmt.Sprintf("sws %d", id)
-	if dry {
+	if d.Dry {
 		return k.dry(set, t, target)
 	}
 	r, err := set.Collapse(ctx, t)
-	if _, conflict := errors.AsType[*sws.ConflictError](err); err != nil && !conflict {
-		return nil, err
-	}
-	out, err := k.ended(r, err, target)
+	out, err := k.ended(r, err, target, held)
 	if err == nil && out.Status == Done {
 		err = set.Discard()
 	}
@@ -283,23 +312,20 @@ func CollapseHeld(ctx context.Context, w Workspace, run, id int, keep Keep, path
 // dry says whether a held transaction would enter the workspace.
 func (k *kernel) dry(set *sws.Set, t sws.Transaction, target string) (*Outcome, error) {
 	out := &Outcome{Run: k.run, SWS: k.sws, Target: target, Status: Held}
-	for _, c := range t.Changes {
-		before, was, err := set.Base().Entry(c.Path)
-		changed, err2 := set.Base().Changed(c.Path)
-		if errors.Is(err, sws.ErrChanged) {
-			changed, err = true, nil
-		}
-		if err = errors.Join(err, err2); err != nil {
-			return nil, err
-		}
-		if changed {
-			out.Status = Conflicted
-			out.Conflicts = append(out.Conflicts, sws.Conflict{Path: c.Path, Was: was, Want: c.After})
-			continue
-		}
-		out.Changed = append(out.Changed, Change{Path: textPath(c.Path), Before: EntryOf(before), After: EntryOf(c.After)})
+	var err error
+	if out.Changed, err = k.staged(t); err != nil {
+		return nil, err
 	}
-	return out, nil
+	err = set.Check(t)
+	if c, ok := errors.AsType[*sws.ConflictError](err); ok {
+		out.Status, out.Conflicts, out.Reason = Conflicted, c.Paths, c.Error()
+		return out, nil
+	}
+	if e, ok := errors.AsType[*sws.RefusedError](err); ok {
+		out.Status, out.Reason = Refused, e.Error()
+		return out, nil
+	}
+	return out, err
 }
 
 // DiscardHeld gives up the result of a run that was held.

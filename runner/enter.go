@@ -373,6 +373,11 @@ func (k *kernel) effects(s *plan.Step, r *result) error {
 		if len(rw.Ops) == 0 {
 			return nil
 		}
+		for _, op := range rw.Ops {
+			if op.Kind == warp.OpAddNode {
+				r.asserted = append(r.asserted, op.Node.ID())
+			}
+		}
 		before := k.facts
 		if k.facts, err = before.Apply(rw); err != nil {
 			return err

@@ -89,7 +89,7 @@ func (k *kernel) transaction(pl *plan.Plan) (sws.Transaction, error) {
 		}
 		return t, err
 	}
-	t.Allowed = allowed(pl)
+	t.Allowed = scopeOf(pl).allowed
 	seen := map[sws.Read]bool{}
 	for i := range k.steps {
 		if r := k.steps[i].res; r != nil {
@@ -103,28 +103,6 @@ func (k *kernel) transaction(pl *plan.Plan) (sws.Transaction, error) {
 	}
 	slices.SortFunc(t.Reads, func(a, b sws.Read) int { return strings.Compare(a.Path, b.Path) })
 	return t, nil
-}
-
-// allowed holds a path against the scope of the plan. explicit asks for a pattern that names it: a file that may run
-// code on a person's behalf.
-func allowed(pl *plan.Plan) func(p string, explicit bool) error {
-	return func(p string, explicit bool) error {
-		named := pl.Scope != nil && matchAny(pl.Scope.Include, p)
-		if explicit && !named {
-			return fmt.Errorf("%s may run code on your behalf: name it in a slap's scope to let a run write it", p)
-		}
-		if pl.Scope == nil {
-			return nil
-		}
-		where := fmt.Sprintf("(%s:%d)", pl.Scope.Range.File, pl.Scope.Range.Start.Line)
-		if len(pl.Scope.Include) > 0 && !named {
-			return fmt.Errorf("%s is outside the scope %s", p, where)
-		}
-		if matchAny(pl.Scope.Exclude, p) {
-			return fmt.Errorf("%s is excluded from the scope %s", p, where)
-		}
-		return nil
-	}
 }
 
 // outcome is the part of an Outcome that every end shares.
@@ -165,7 +143,7 @@ func (k *kernel) publish(ctx context.Context, pl *plan.Plan) (*Outcome, error) {
 			return nil, err
 		}
 	}
-	note, err := k.collapseNote(kept)
+	note, err := k.collapseNote(kept, "")
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +268,7 @@ func (k *kernel) end(pl *plan.Plan, status Status, reason, failed string, noPlan
 			return k.discard(out, reason, failed)
 		}
 		if err == nil {
-			t.Note, err = k.collapseNote(warp.Rewrite{})
+			t.Note, err = k.collapseNote(warp.Rewrite{}, reason)
 		}
 		if err == nil {
 			err = k.keep(t)
@@ -360,32 +338,13 @@ func (k *kernel) keptChanges(pl *plan.Plan) warp.Rewrite {
 			rw.Ops = append(rw.Ops, op)
 			for i := range k.steps { // who asserted it: what "fresh" hangs on
 				r := k.steps[i].res
-				if r != nil && r.node != (warp.NodeID{}) && k.asserts(&pl.Steps[i], op.Node) {
+				if r != nil && r.node != (warp.NodeID{}) && slices.Contains(r.asserted, op.Node.ID()) {
 					rw.Ops = append(rw.Ops, warp.AddEdge(warp.Edge{Kind: "asserts", From: r.node, To: op.Node.ID()}))
 				}
 			}
 		}
 	}
 	return rw
-}
-
-// asserts says whether a step's rule adds a fact.
-func (k *kernel) asserts(s *plan.Step, fact warp.Node) bool {
-	rule, ok := k.rule(s)
-	if !ok {
-		return false
-	}
-	bind := warp.Binding{}
-	for _, p := range s.Params {
-		bind[p.Name] = string(p.Value)
-	}
-	for b := range rule.Matches(k.facts, bind) {
-		rw, _, err := rule.Instantiate(b)
-		return err == nil && slices.ContainsFunc(rw.Ops, func(op warp.Op) bool {
-			return op.Kind == warp.OpAddNode && op.Node.ID() == fact.ID()
-		})
-	}
-	return false
 }
 
 // grants turns what a step declares into what its sandbox gets: binds and environment.

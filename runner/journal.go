@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/sws"
 	"github.com/flyingrobots/jitos/warp"
 	"github.com/flyingrobots/jitos/warp/cas"
@@ -22,17 +23,55 @@ type note struct {
 	Rules []byte `cbor:"rules,omitempty"`
 	At    int64  `cbor:"at"`
 	Tick  int    `cbor:"tick"`
+
+	// What a person who collapses a held set has to be told, or kept from.
+	Scope  *scope `cbor:"scope,omitempty"`
+	Failed string `cbor:"failed,omitempty"` // why the run failed
 }
 
-// collapseNote is the note of a collapse of this run's SWS.
-func (k *kernel) collapseNote(kept warp.Rewrite) ([]byte, error) {
-	return k.note(KindCollapse, warp.Rewrite{Ops: append(slices.Clip(kept.Ops),
+// scope is that of a plan.
+type scope struct {
+	Include []string `cbor:"include,omitempty"`
+	Exclude []string `cbor:"exclude,omitempty"`
+	At      string   `cbor:"at"` // file:line
+}
+
+func scopeOf(pl *plan.Plan) *scope {
+	if pl == nil || pl.Scope == nil {
+		return nil
+	}
+	at := pl.Scope.Range
+	return &scope{pl.Scope.Include, pl.Scope.Exclude, fmt.Sprintf("%s:%d", at.File, at.Start.Line)}
+}
+
+// allowed holds a path against the scope, which may be nil. explicit asks for a pattern that names it: a file that may run
+// code on a person's behalf.
+func (s *scope) allowed(p string, explicit bool) error {
+	named := s != nil && matchAny(s.Include, p)
+	switch {
+	case explicit && !named:
+		return fmt.Errorf("%s may run code on your behalf: name it in a slap's scope to let a run write it", p)
+	case s == nil:
+		return nil
+	case len(s.Include) > 0 && !named:
+		return fmt.Errorf("%s is outside the scope (%s)", p, s.At)
+	case matchAny(s.Exclude, p):
+		return fmt.Errorf("%s is excluded from the scope (%s)", p, s.At)
+	}
+	return nil
+}
+
+// collapseNote is the note of a collapse of this run's SWS. failed says why the run failed, if it did.
+func (k *kernel) collapseNote(kept warp.Rewrite, failed string) ([]byte, error) {
+	n := k.note(KindCollapse, warp.Rewrite{Ops: append(slices.Clip(kept.Ops),
 		warp.AddEdge(warp.Edge{Kind: "collapsed-into", From: k.swsNode().ID(), To: k.runNode().ID()}))})
+	n.Scope, n.Failed = scopeOf(k.plan), failed
+	return cbor.Encode(n)
 }
 
-func (k *kernel) note(kind string, rw warp.Rewrite) ([]byte, error) {
+func (k *kernel) note(kind string, rw warp.Rewrite) note {
 	p := k.program()
-	return cbor.Encode(note{Kind: kind, Run: k.run, SWS: k.sws, Of: k.of, Ops: rw.Encode(), Rules: p[:], At: k.o.Now().UnixNano(), Tick: k.tick + 1})
+	return note{Kind: kind, Run: k.run, SWS: k.sws, Of: k.of, Ops: rw.Encode(), Rules: p[:], At: k.o.Now().UnixNano(), Tick: k.tick + 1}
 }
 
 // Journal records collapses in the history, for package sws.

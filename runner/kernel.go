@@ -78,21 +78,22 @@ type stepState struct {
 
 // result is how a step ended, on its way into state.
 type result struct {
-	step    int
-	outcome string
-	layer   *sws.Layer   // nil: its outputs stand in the workspace
-	changes []sws.Change // what it produced, also where that stood there already
-	reads   []sws.Read   // its inputs in the workspace, as it saw them: a collapse must find them so
-	key     cas.Digest
-	after   cas.Digest // key with its own outputs among the inputs, when that differs
-	action  []field
-	inputs  []input
-	why     []string
-	event   Result
-	node    warp.NodeID // of the step in the System graph, once it is known
-	known   bool        // node is set: an earlier run made it
-	notes   []Observation
-	err     error // outcome failed or cancelled
+	step     int
+	outcome  string
+	layer    *sws.Layer   // nil: its outputs stand in the workspace
+	changes  []sws.Change // what it produced, also where that stood there already
+	reads    []sws.Read   // its inputs in the workspace, as it saw them: a collapse must find them so
+	key      cas.Digest
+	after    cas.Digest // key with its own outputs among the inputs, when that differs
+	action   []field
+	inputs   []input
+	why      []string
+	event    Result
+	node     warp.NodeID // of the step in the System graph, once it is known
+	known    bool        // node is set: an earlier run made it
+	notes    []Observation
+	asserted []warp.NodeID // facts that its effects made true
+	err      error         // outcome failed or cancelled
 }
 
 func newKernel(w Workspace, o Options) (*kernel, error) {

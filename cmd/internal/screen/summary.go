@@ -100,6 +100,14 @@ func Summary(s Style, o *runner.Outcome, asked Asked) string {
 // conflict shows for each path what is there, what the run made, and how to decide.
 func conflict(b *strings.Builder, s Style, o *runner.Outcome, command string) {
 	n := len(o.Conflicts)
+	if o.SWS < 0 { // an undo: there is nothing to hold
+		fmt.Fprintf(b, "%s  exit 3\n", s.Red(fmt.Sprintf("Conflict: %s changed since then", Count(n, "file"))))
+		for _, c := range o.Conflicts {
+			fmt.Fprintf(b, "  %s   now: %s\n", Clean(c.Path), yours(c.Is))
+		}
+		fmt.Fprintf(b, "Nothing was put back (run %d). Move your version aside, or make it what the run made, and undo again.\n", o.Run)
+		return
+	}
 	head := fmt.Sprintf("Conflict: %s changed while it was being made", Count(n, "file"))
 	if n != 1 {
 		head = fmt.Sprintf("Conflict: %s changed while they were being made", Count(n, "file"))
