@@ -235,14 +235,7 @@ func (w *Workspace) takeLock(ctx context.Context) error {
 func tryLock(f *os.File) bool { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil }
 
 // look takes a new look at the workspace.
-func (w *Workspace) look() error {
-	var err error
-	if w.base, err = sws.NewBase(w.root, runner.Digests(w.meta("index/system"))); err != nil {
-		return err
-	}
-	w.ignore = runner.NewIgnore(w.root, w.base, nil)
-	return nil
-}
+func (w *Workspace) look() error { return w.lookAfresh(runner.Digests(w.meta("index/system"))) }
 
 // runnerWorkspace is what package runner works with.
 func (w *Workspace) runnerWorkspace() runner.Workspace {

@@ -117,7 +117,7 @@ func (w *Workspace) project(r Request, out *runner.Outcome) error {
 		return err
 	}
 	defer now.Close()
-	p := runner.Projection{Steps: out.Steps, Outside: w.outside.list()}
+	p := runner.Projection{Request: append([]string{r.Target}, r.Args...), Steps: out.Steps, Outside: w.outside.list()}
 	_, p.Head = w.log.Head()
 	written := map[string]sws.Done{}
 	children := map[string][]sws.Done{} // by directory
