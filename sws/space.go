@@ -1,10 +1,12 @@
 package sws
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -24,6 +26,8 @@ type Options struct {
 	Hide    []string   // absolute paths outside the workspace that commands must not see
 	Journal Journal    // nil: collapses are not recorded
 	Store   *cas.Store // nil: the workspace's own, in .jitos/objects
+
+	memoryFS string // tests have another; "" is where Linux has it
 }
 
 // Space is a workspace: a tree of files that people own, and what is ours in its directory .jitos. Safe for concurrent
@@ -35,6 +39,9 @@ type Space struct {
 	options Options
 	store   *cas.Store
 	journal Journal
+
+	memoryFS    string // where small layers lie, while so much of it is free
+	memoryLeast uint64 // bytes
 
 	mu         sync.Mutex // one transaction at a time; between processes a lock on meta says so
 	recovered  []Recovery
@@ -69,7 +76,10 @@ func openStepping(root string, o Options, step func(what string)) (*Space, error
 	if err != nil {
 		return nil, err
 	}
-	s := &Space{path: path, options: o, store: o.Store, journal: o.Journal, step: step}
+	s := &Space{path: path, options: o, store: o.Store, journal: o.Journal, step: step, memoryFS: memoryFS, memoryLeast: memoryLeast}
+	if o.memoryFS != "" {
+		s.memoryFS, s.memoryLeast = o.memoryFS, 0
+	}
 	if s.root, err = openDirfd(path, theirs); err != nil {
 		return nil, err
 	}
@@ -455,8 +465,19 @@ func (s *Space) start(ctx context.Context) (*backend, error) {
 	return b, nil
 }
 
+// ownership is the owner and group of the workspace's directory.
+func (s *Space) ownership() (Fingerprint, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(s.root.fd, &st)
+	return fingerprint(&st), pathError(".", err)
+}
+
 // tryOverlay gives a pool whose first slot has had a view like those that commands get.
 func (s *Space) tryOverlay(ctx context.Context, o sandbox.Options) (*sandbox.Pool, error) {
+	// The kernel cannot copy up what belongs to an owner or group that is not mapped: EOVERFLOW, in the middle of a step.
+	if fp, err := s.ownership(); err != nil || os.Geteuid() != 0 && (fp.UID != uint32(os.Geteuid()) || fp.GID != uint32(os.Getegid())) {
+		return nil, cmp.Or(err, fmt.Errorf("the workspace belongs to user %d and group %d, and not to you (%d and %d)", fp.UID, fp.GID, os.Geteuid(), os.Getegid()))
+	}
 	const dir = "sws/dead-probe" // if we die here, a sweep finds it
 	for _, d := range []string{dir, dir + "/u", dir + "/w", dir + "/l"} {
 		if err := unix.Mkdirat(s.meta.fd, d, 0o755); err != nil && err != unix.EEXIST {
@@ -590,12 +611,12 @@ func (set *Set) Discard() error {
 		err = pathError(set.path, unix.Renameat(d.fd, strconv.Itoa(set.id), d.fd, dead))
 	}
 	set.dir.close()
+	set.leaveMemory()
 	if err != nil {
 		d.close()
 		return err
 	}
 	set.space.bury(d, []string{dead})
-	set.leaveMemory()
 	return nil
 }
 

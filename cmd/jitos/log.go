@@ -89,6 +89,9 @@ func runName(r app.Run) string {
 // runWords are the mark, the outcome in a word, and what else is worth a column.
 func runWords(s screen.Style, r app.Run) (mark, short, more string) {
 	held := fmt.Sprintf("held as sws %d", r.SWS)
+	if r.SWS < 0 { // an undo has none
+		held = ""
+	}
 	switch r.Status {
 	case "done":
 		if r.Ran+r.Cached > 0 {
