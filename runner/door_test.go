@@ -1,12 +1,15 @@
 package runner_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/runner"
 	"github.com/flyingrobots/jitos/warp/history"
 )
@@ -165,4 +168,69 @@ func TestHoldOfWhatCannotBePutTogether(t *testing.T) {
 	out = b.run(pl)
 	require.Equal(t, runner.FailedRun, out.Status)
 	require.Equal(t, "exit 1; not held: a and b both wrote x, and neither needs the other: make one need the other, or give them different outputs", out.Reason)
+}
+
+// collapse lets a held set in.
+func (b *bench) collapse(out *runner.Outcome, d runner.Decision) *runner.Outcome {
+	b.with(func(w runner.Workspace) {
+		var err error
+		out, err = runner.CollapseHeld(b.t.Context(), w, out.Run, out.SWS, d, b.o)
+		require.NoError(b.t, err)
+	})
+	return out
+}
+
+func TestHeldSetKeepsTheScopeOfItsRun(t *testing.T) {
+	b := newBench(t)
+	b.o.Hold = true
+	pl := planOf(step("w", "echo x > .envrc", list{}, list{".envrc"}))
+	held := b.run(pl)
+	for range 2 { // it stays held
+		require.Equal(t, runner.Refused, b.collapse(held, runner.Decision{Dry: true}).Status)
+		out := b.collapse(held, runner.Decision{})
+		require.Equal(t, runner.Refused, out.Status)
+		require.Contains(t, out.Reason, "name it in a slap's scope")
+		require.Equal(t, "HOLD", b.told()[len(b.told())-1])
+	}
+
+	pl.Scope = &plan.Scope{Include: list{".envrc"}}
+	require.Equal(t, runner.Done, b.collapse(b.run(pl), runner.Decision{}).Status)
+	require.Equal(t, "x\n", b.read(".envrc"))
+
+	pl = planOf(step("w", "echo x > out", list{}, list{"out"}))
+	pl.Scope = &plan.Scope{Include: list{"dist/**"}}
+	out := b.collapse(b.run(pl), runner.Decision{Anyway: true})
+	require.Equal(t, runner.Refused, out.Status)
+	require.Contains(t, out.Reason, "outside the scope")
+	require.Equal(t, ".envrc", b.tree())
+}
+
+func TestWhatAFailedRunLeftIsLetInOnlyAnyway(t *testing.T) {
+	b := newBench(t)
+	b.o.Hold = true
+	held := b.run(planOf(step("ok", "echo x > out", list{}, list{"out"}), step("bad", "exit 3", list{}, nil, 0)))
+	require.Equal(t, runner.FailedRun, held.Status)
+	out := b.collapse(held, runner.Decision{})
+	require.Equal(t, runner.Refused, out.Status)
+	require.Equal(t, fmt.Sprintf("run %d failed: exit 3 (--anyway lets it in all the same)", held.Run), out.Reason)
+	require.Empty(t, b.tree())
+	require.Equal(t, runner.Done, b.collapse(held, runner.Decision{Anyway: true}).Status)
+	require.Equal(t, "x\n", b.read("out"))
+}
+
+func TestHeldCollapseHappensWhenItHappens(t *testing.T) {
+	b := newBench(t)
+	b.write("a", "old\n")
+	b.o.Hold = true
+	held := b.run(planOf(step("w", "echo new > a", list{}, list{"a"})))
+	now := time.Now().Add(time.Hour)
+	b.o.Now = func() time.Time { return now }
+	b.write("a", "yours\n")
+	require.Equal(t, runner.Conflicted, b.collapse(held, runner.Decision{}).Status)
+	require.Equal(t, list{"plan", "step", "HOLD", "CONFLICT"}, b.told())
+	require.Equal(t, runner.Done, b.collapse(held, runner.Decision{Keep: runner.KeepSWS}).Status)
+	for _, e := range b.seen {
+		require.Equal(t, now.UnixNano(), e.At, e.Kind)
+	}
+	require.NotEmpty(t, b.seen)
 }

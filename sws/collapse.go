@@ -72,6 +72,17 @@ func (set *Set) Collapse(ctx context.Context, t Transaction) (Receipt, error) {
 	return set.space.commit(ctx, set.base, set.id, t)
 }
 
+// Check says what Collapse would refuse as things are now, with the same errors, and changes nothing.
+func (set *Set) Check(t Transaction) error {
+	unlock, err := set.space.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	_, _, err = set.space.prepare(set.base, t)
+	return err
+}
+
 func (s *Space) commit(ctx context.Context, base *Base, set int, t Transaction) (Receipt, error) {
 	if t.Tx == "" || t.Tx != filepath.Base(t.Tx) || t.Tx[0] == '.' {
 		return Receipt{}, fmt.Errorf("%q cannot name a transaction", t.Tx)

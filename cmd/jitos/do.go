@@ -237,7 +237,7 @@ func (c *tryCmd) decide(ctx context.Context, s *session, w *app.Workspace, out *
 		switch answer {
 		case "y":
 			o, err := s.show(func(v shown) (*runner.Outcome, error) {
-				return w.SetCollapse(ctx, out.SWS, "", nil, false, v.sink)
+				return w.SetCollapse(ctx, out.SWS, runner.Decision{}, v.sink)
 			})
 			if err != nil {
 				return err

@@ -156,6 +156,7 @@ func heldFiles(ctx context.Context, w *app.Workspace, id int) ([]screen.File, er
 type swsCollapseCmd struct {
 	set    `embed:""`
 	Keep   string   `enum:"workspace,sws," default:"" placeholder:"WHICH" help:"Where both changed, keep what is in the workspace, or what is in the sws."`
+	Anyway bool     `help:"Let it in although its run failed."`
 	DryRun bool     `help:"Say whether it would be let in, and change nothing."`
 	Paths  []string `arg:"" optional:"" name:"path" help:"The files that --keep decides about (default: all)."`
 }
@@ -170,13 +171,14 @@ func (c *swsCollapseCmd) run(ctx context.Context, s *session) error {
 	}
 	defer w.Close()
 	o, err := s.show(func(v shown) (*runner.Outcome, error) {
-		return w.SetCollapse(ctx, int(c.ID), c.Keep, c.Paths, c.DryRun, v.sink)
+		d := runner.Decision{Keep: runner.Keep(c.Keep), Paths: c.Paths, Anyway: c.Anyway, Dry: c.DryRun}
+		return w.SetCollapse(ctx, int(c.ID), d, v.sink)
 	})
 	if err != nil {
 		return err
 	}
 	done := ""
-	if c.DryRun {
+	if c.DryRun && o.Status == runner.Held {
 		done = fmt.Sprintf("It would be let in: %s.  %s", screen.Count(screen.Files(o.Changed), "file"),
 			s.hints(fmt.Sprintf("jitos sws collapse %d", c.ID)))
 	}

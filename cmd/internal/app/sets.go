@@ -140,9 +140,8 @@ func (w *Workspace) SetDiff(ctx context.Context, id int) ([]FileDiff, error) {
 	return out, nil
 }
 
-// SetCollapse lets a held result into the workspace; nothing runs again. keep ("workspace" or "sws") decides the given
-// paths, or all, where the two differ. With dry it only says what would happen.
-func (w *Workspace) SetCollapse(ctx context.Context, id int, keep string, paths []string, dry bool, sink func(runner.Event)) (*runner.Outcome, error) {
+// SetCollapse lets a held result into the workspace, as a person decides; nothing runs again.
+func (w *Workspace) SetCollapse(ctx context.Context, id int, d runner.Decision, sink func(runner.Event)) (*runner.Outcome, error) {
 	if err := w.acquire(ctx); err != nil {
 		return nil, err
 	}
@@ -150,17 +149,15 @@ func (w *Workspace) SetCollapse(ctx context.Context, id int, keep string, paths 
 	if err != nil {
 		return nil, err
 	}
-	var rel []string
-	for _, p := range paths {
-		r, err := w.relative(p)
-		if err != nil {
+	d.Paths = slices.Clone(d.Paths)
+	for i, p := range d.Paths {
+		if d.Paths[i], err = w.relative(p); err != nil {
 			return nil, err
 		}
-		rel = append(rel, r)
 	}
 	o := w.options()
 	o.Sink = sink
-	out, err := runner.CollapseHeld(ctx, w.runnerWorkspace(), s.Run, id, runner.Keep(keep), rel, dry, o)
+	out, err := runner.CollapseHeld(ctx, w.runnerWorkspace(), s.Run, id, d, o)
 	return out, told(err)
 }
 
