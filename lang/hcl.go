@@ -83,7 +83,7 @@ func unknownFunctionDiagnostic(name string, at diag.Range, there []string) diag.
 	} else if s, ok := diag.Suggest(name, there); ok {
 		d.Label = "did you mean " + s + "?"
 	} else {
-		d.Detail = "`jitos functions` lists what there is."
+		d.Detail = "docs/language.md lists what there is."
 	}
 	return d
 }
