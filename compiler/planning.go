@@ -50,6 +50,9 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 		return nil, err
 	}
 	if err := p.assumed(g, facts); err != nil {
+		if stale := p.base.stale(n.reads[reads:]); stale.HasErrors() { // it has looked at yesterday's outputs
+			return nil, &diag.ListError{List: stale}
+		}
 		return nil, err
 	}
 	a := p.base
