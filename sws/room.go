@@ -3,12 +3,10 @@ package sws
 import (
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
+	"path/filepath"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/flyingrobots/jitos/warp/cas"
 )
 
 // room is a place where layers lie: the set's directory, or one in memory. A layer costs several inodes that live for a
@@ -18,6 +16,7 @@ type room struct {
 	path   string
 	dir    dirfd
 	memory bool
+	full   atomic.Bool // it was found without room once: what fails in it may have failed for that
 }
 
 func (r *room) mkdir(p string) error { return pathError(p, unix.Mkdirat(r.dir.fd, p, 0o755)) }
@@ -30,7 +29,8 @@ func (r *room) rename(from, to string) error {
 const memoryFS = "/dev/shm"
 
 // Limits of what is put into memory: a quarter of what the machine sets aside for such files, and no more once less than
-// half of that is free; a command that failed with less than noRoom left failed for that reason.
+// half a GiB of that is free, so that small ones, as containers have, are never used. A command at whose end less than
+// noRoom is left may have met a full one.
 const (
 	memoryLeast = 512 << 20
 	noRoom      = 32 << 20
@@ -42,10 +42,10 @@ func (set *Set) roomFor() *room {
 	defer set.mu.Unlock()
 	if !set.asked {
 		set.asked = true
-		set.memory = set.space.enterMemory(set.id)
+		set.memory = set.space.enterMemory()
 	}
-	if m := set.memory; m != nil {
-		if total, free, ok := m.size(); ok && free >= memoryLeast && free >= total-total/4 {
+	if m := set.memory; m != nil && !m.full.Load() {
+		if total, free, ok := m.size(); ok && free >= set.space.memoryLeast && free >= total-total/4 {
 			return m
 		}
 	}
@@ -60,22 +60,22 @@ func (r *room) size() (total, free uint64, ok bool) {
 	return st.Blocks * uint64(st.Bsize), st.Bavail * uint64(st.Bsize), true
 }
 
-// full says that a command may have failed for want of room.
-func (r *room) full() bool {
-	_, free, ok := r.size()
-	return ok && free < noRoom
+// isFull says that a command may have wanted more room than there was, whatever its exit code. It stays so: what filled
+// the room may be gone by the time that another command, which failed for it, asks.
+func (r *room) isFull() bool {
+	if _, free, ok := r.size(); ok && free < noRoom {
+		r.full.Store(true)
+	}
+	return r.full.Load()
 }
 
-// memoryName begins the names of this workspace's rooms in memory.
-func (s *Space) memoryName() string { return cas.Sum([]byte(s.path)).String()[:16] + "-" }
-
 // memoryDir opens the directory in memory that is this user's alone. ok is false where there is none that serves.
-func memoryDir() (d dirfd, path string, ok bool) {
+func (s *Space) memoryDir() (d dirfd, path string, ok bool) {
 	var st unix.Statfs_t
-	if unix.Statfs(memoryFS, &st) != nil || st.Type != unix.TMPFS_MAGIC || st.Flags&(unix.ST_NOEXEC|unix.ST_RDONLY) != 0 {
+	if unix.Statfs(s.memoryFS, &st) != nil || st.Type != unix.TMPFS_MAGIC || st.Flags&(unix.ST_NOEXEC|unix.ST_RDONLY) != 0 {
 		return d, "", false
 	}
-	path = fmt.Sprintf("%s/jitos-%d", memoryFS, os.Geteuid())
+	path = fmt.Sprintf("%s/jitos-%d", s.memoryFS, os.Geteuid())
 	if err := unix.Mkdir(path, 0o700); err != nil && err != unix.EEXIST {
 		return d, "", false
 	}
@@ -91,18 +91,31 @@ func memoryDir() (d dirfd, path string, ok bool) {
 	return dirfd{fd, ours}, path, true
 }
 
-// enterMemory makes a room in memory for a set; nil where that cannot be.
-func (s *Space) enterMemory(id int) *room {
-	parent, path, ok := memoryDir()
+// lockMemory is memoryDir locked: nobody takes a room for dead that has not been locked yet. Closing unlocks.
+func (s *Space) lockMemory() (d dirfd, path string, ok bool) {
+	if d, path, ok = s.memoryDir(); !ok {
+		return d, "", false
+	}
+	if _, err := retry(func() (int, error) { return 0, unix.Flock(d.fd, unix.LOCK_EX) }); err != nil {
+		d.close()
+		return d, "", false
+	}
+	return d, path, true
+}
+
+// enterMemory makes a room in memory, locked as long as it is used; nil where that cannot be. Its name says nothing:
+// workspaces in different containers may have one path and share memory.
+func (s *Space) enterMemory() *room {
+	parent, path, ok := s.lockMemory()
 	if !ok {
 		return nil
 	}
 	defer parent.close()
-	name := s.memoryName() + strconv.Itoa(id)
-	if parent.removeAll(name) != nil || unix.Mkdirat(parent.fd, name, 0o700) != nil {
+	name, err := os.MkdirTemp(path, "")
+	if err != nil {
 		return nil
 	}
-	d, err := parent.sub(name)
+	d, err := parent.sub(filepath.Base(name))
 	if err != nil {
 		return nil
 	}
@@ -110,7 +123,7 @@ func (s *Space) enterMemory(id int) *room {
 		d.close()
 		return nil
 	}
-	return &room{path: path + "/" + name, dir: d, memory: true}
+	return &room{path: name, dir: d, memory: true}
 }
 
 // leaveMemory gives the set's room in memory back, in the background.
@@ -122,37 +135,50 @@ func (set *Set) leaveMemory() {
 	if m == nil {
 		return
 	}
-	m.dir.close()
-	if parent, _, ok := memoryDir(); ok {
-		set.space.bury(parent, []string{m.path[strings.LastIndexByte(m.path, '/')+1:]})
+	if parent, _, ok := set.space.memoryDir(); ok {
+		set.space.buryRooms(parent, map[string]dirfd{filepath.Base(m.path): m.dir})
+	} else {
+		m.dir.close()
 	}
 }
 
-// sweepMemory removes the rooms in memory of runs of this workspace that are no more.
+// sweepMemory removes the rooms in memory that nobody uses any more, of whatever workspace: that may never be opened again.
 func (s *Space) sweepMemory() error {
-	parent, _, ok := memoryDir()
+	parent, _, ok := s.lockMemory()
 	if !ok {
 		return nil
 	}
 	list, err := names(parent.fd)
 	if err != nil {
 		parent.close()
-		return pathError(memoryFS, err)
+		return pathError(s.memoryFS, err)
 	}
-	var dead []string
+	dead := map[string]dirfd{}
 	for _, n := range list {
-		if !strings.HasPrefix(n, s.memoryName()) {
-			continue
-		}
 		d, err := parent.sub(n)
 		if err != nil {
-			continue // somebody else is at it
+			continue // it went in this moment
 		}
-		if unix.Flock(d.fd, unix.LOCK_EX|unix.LOCK_NB) == nil {
-			dead = append(dead, n)
+		if unix.Flock(d.fd, unix.LOCK_EX|unix.LOCK_NB) != nil {
+			d.close()
+			continue
 		}
-		d.close()
+		dead[n] = d
 	}
-	s.bury(parent, dead)
+	unix.Flock(parent.fd, unix.LOCK_UN)
+	s.buryRooms(parent, dead)
 	return nil
+}
+
+// buryRooms removes rooms in the background. They stay locked till they are gone, so that nobody else does it too.
+func (s *Space) buryRooms(parent dirfd, rooms map[string]dirfd) {
+	s.background.Go(func() {
+		defer parent.close()
+		for n, d := range rooms { // order: each is independent
+			if err := parent.removeSet(n); err != nil {
+				s.late(err)
+			}
+			d.close()
+		}
+	})
 }

@@ -27,8 +27,8 @@ type Command struct {
 	Output  io.Writer // stdout and stderr as they come, from one goroutine
 	Timeout time.Duration
 	Grace   time.Duration // from asking the command to end to killing it; 0 means 5 s
-	// Small says that little is likely to be written: the layer may lie in memory. A command that fails because it
-	// wrote too much for that runs once more on the disk.
+	// Small says that little is likely to be written: the layer may lie in memory. A command that wrote too
+	// much for that runs once more on the disk; its output comes twice then.
 	Small bool
 	// Leaf promises that no later command is over this one's layer; then its mount need not be waited for.
 	Leaf bool
@@ -55,7 +55,12 @@ func (set *Set) Run(ctx context.Context, slot int, lower []*Layer, c Command) (*
 		in = set.roomFor()
 	}
 	l, res, err := set.run(ctx, b, in, slot, lower, c)
-	if in.memory && (err != nil || res.Exit != 0) && in.full() { // it was not that small
+	if in.memory && ctx.Err() == nil && in.isFull() { // it was not that small
+		if l != nil {
+			if err := l.Drop(); err != nil {
+				return nil, res, err
+			}
+		}
 		return set.run(ctx, b, set.disk, slot, lower, c)
 	}
 	return l, res, err

@@ -24,6 +24,9 @@ type bench struct {
 	set   *Set
 	base  *Base
 	notes *notes
+
+	memory string // the space's memoryFS
+	small  bool   // commands are
 }
 
 // notes is a journal in memory.
@@ -55,6 +58,12 @@ func backends(t *testing.T, f func(t *testing.T, overlay string)) {
 	}
 }
 
+// rooms is backends, with small commands too.
+func rooms(t *testing.T, f func(t *testing.T, overlay string, small bool)) {
+	backends(t, func(t *testing.T, overlay string) { f(t, overlay, false) })
+	t.Run("small", func(t *testing.T) { f(t, "overlay", true) })
+}
+
 // open makes a workspace with files: "path": content; "path/": a directory; "path": "-> target" a link.
 func open(t testing.TB, overlay string, files map[string]string) *bench {
 	b := &bench{t: t, root: tempDir(t), notes: &notes{}}
@@ -72,7 +81,7 @@ func tempDir(t testing.TB) string {
 
 func (b *bench) reopen(overlay string) {
 	var err error
-	b.space, err = Open(b.root, Options{Slots: 2, Overlay: overlay, Journal: b.notes})
+	b.space, err = Open(b.root, Options{Slots: 2, Overlay: overlay, Journal: b.notes, memoryFS: b.memory})
 	require.NoError(b.t, err)
 	space := b.space
 	b.t.Cleanup(func() { space.Close() })
@@ -116,7 +125,7 @@ func (b *bench) sh(script string, lower ...*Layer) *Layer {
 
 func (b *bench) try(script string, lower ...*Layer) (*Layer, sandbox.Result, string, error) {
 	var out bytes.Buffer
-	l, res, err := b.set.Run(b.t.Context(), 0, lower, Command{Argv: []string{"/bin/sh", "-ec", script}, Env: []string{"PATH=/usr/bin:/bin"}, Output: &out})
+	l, res, err := b.set.Run(b.t.Context(), 0, lower, Command{Argv: []string{"/bin/sh", "-ec", script}, Env: []string{"PATH=/usr/bin:/bin"}, Output: &out, Small: b.small})
 	return l, res, out.String(), err
 }
 
@@ -246,8 +255,9 @@ func TestRunGivesWhatOneCommandChanged(t *testing.T) {
 		"made and deleted":                   {"mkdir t; echo x > t/x; rm -r t", ""},
 		"the private directory is not there": {"test ! -e .jitos; ls -a > n; ! grep jitos n; rm n", ""},
 	}
-	backends(t, func(t *testing.T, overlay string) {
+	rooms(t, func(t *testing.T, overlay string, small bool) {
 		b := open(t, overlay, base)
+		b.small = small
 		before := tree(t, b.root)
 		for name, tt := range tests {
 			t.Run(name, func(t *testing.T) {
