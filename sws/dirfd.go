@@ -280,16 +280,16 @@ func (d dirfd) removeSet(p string) error {
 	if err != nil {
 		return pathError(p, err)
 	}
-	clear := func(ns []string) {
+	remove := func(ns []string) {
 		for _, n := range ns {
-			if !strings.HasSuffix(n, workSuffix) || removeWork(set.fd, n) != nil {
+			if removeWork(set.fd, n) != nil {
 				_ = removeAt(set.fd, n) // what is left, removeAll tries again and reports
 			}
 		}
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { clear(ns[:len(ns)/2]) })
-	clear(ns[len(ns)/2:])
+	wg.Go(func() { remove(ns[:len(ns)/2]) })
+	remove(ns[len(ns)/2:])
 	wg.Wait()
 	return d.removeAll(p)
 }
