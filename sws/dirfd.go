@@ -282,7 +282,7 @@ func (d dirfd) removeSet(p string) error {
 	}
 	remove := func(ns []string) {
 		for _, n := range ns {
-			if removeWork(set.fd, n) != nil {
+			if !strings.HasSuffix(n, workSuffix) || removeWork(set.fd, n) != nil {
 				_ = removeAt(set.fd, n) // what is left, removeAll tries again and reports
 			}
 		}
@@ -349,7 +349,8 @@ func emptyAt(h int) error {
 }
 
 // removeWork removes what the kernel leaves of an overlay's work directory, in as few calls as that takes: there is
-// one for each command. Anything else that is in it, the caller finds.
+// one for each command. Anything else that is in it, the caller finds. It follows links on the way: only the kernel may
+// have made what is in there.
 func removeWork(fd int, name string) error {
 	for _, p := range []string{"/work/incompat/volatile", "/work/incompat", "/work", ""} {
 		if err := unix.Unlinkat(fd, name+p, unix.AT_REMOVEDIR); err != nil {

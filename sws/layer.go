@@ -36,8 +36,11 @@ func (l *Layer) Changes() []Change { return l.changes }
 // upper is the layer's directory of contents, relative to the set's directory.
 func (l *Layer) upper() string { return strconv.Itoa(l.n) + "u" }
 
+// workSuffix ends the names of directories that no command reaches.
+const workSuffix = "w"
+
 // work is a directory that the kernel needs while it writes into upper.
-func (l *Layer) work() string { return strconv.Itoa(l.n) + "w" }
+func (l *Layer) work() string { return strconv.Itoa(l.n) + workSuffix }
 
 func (l *Layer) index(p string) (int, bool) {
 	return slices.BinarySearchFunc(l.changes, p, func(c Change, p string) int { return cmp.Compare(c.Path, p) })

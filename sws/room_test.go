@@ -125,6 +125,19 @@ func TestRoomsOfTheDeadAreSweptByAnyWorkspace(t *testing.T) {
 	b.set.memory = nil
 }
 
+func TestNothingOutsideGoesWithASet(t *testing.T) {
+	rooms(t, func(t *testing.T, overlay string, small bool) {
+		outside := t.TempDir()
+		write(t, outside, map[string]string{"incompat/volatile/": ""})
+		b := open(t, overlay, nil)
+		b.small = small
+		b.sh("ln -s " + outside + " work")
+		require.NoError(t, b.set.Discard())
+		require.NoError(t, b.space.Close())
+		require.DirExists(t, filepath.Join(outside, "incompat/volatile"))
+	})
+}
+
 func without(list []string, s string) (out []string) {
 	for _, l := range list {
 		if l != s {
