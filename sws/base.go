@@ -21,8 +21,8 @@ import (
 // built on that look, [Base.Forget] it and look again.
 var ErrChanged = errors.New("changed since it was first looked at")
 
-// racy is how long after a change of a file another one may leave the same times on it, on kernels whose clock for
-// files is coarse.
+// racy is how long after a change of a file another one may leave the same times on it, where the clock for files
+// is coarse.
 const racy = 10 * time.Millisecond
 
 // Base is a run's memoised look at the real tree: the first look at a path is what "as the run began" means for it.
@@ -30,7 +30,7 @@ const racy = 10 * time.Millisecond
 type Base struct {
 	root   dirfd
 	known  func(path string) (Fingerprint, cas.Digest, bool)
-	coarse bool // the kernel may give two changes one time
+	coarse bool // two changes may get one time
 	bufs   sync.Pool
 
 	mu    sync.Mutex
@@ -59,19 +59,27 @@ func NewBase(root string, known func(path string) (Fingerprint, cas.Digest, bool
 	if known == nil {
 		known = func(string) (Fingerprint, cas.Digest, bool) { return Fingerprint{}, cas.Digest{}, false }
 	}
-	return &Base{root: d, known: known, coarse: coarseTimes(), looks: map[string]*look{},
+	return &Base{root: d, known: known, coarse: coarseTimes(d.fd), looks: map[string]*look{},
 		bufs: sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}}, nil
 }
 
-// coarseTimes tells whether the kernel lacks multigrain timestamps (6.13): with them, a file that was looked at gets
-// another time with its next change, however soon.
-func coarseTimes() bool {
+// coarseTimes tells whether a directory's file system may lack multigrain timestamps, or the kernel does.
+func coarseTimes(dir int) bool {
 	var u unix.Utsname
+	var st unix.Statfs_t
+	return unix.Uname(&u) != nil || unix.Fstatfs(dir, &st) != nil || !multigrain(unix.ByteSliceToString(u.Release[:]), int64(st.Type))
+}
+
+// multigrain tells whether a kernel (since 6.13) has multigrain timestamps for a file system: with them, a file that was
+// looked at gets another time with its next change, however soon.
+func multigrain(release string, magic int64) bool {
 	var major, minor int
-	if unix.Uname(&u) == nil {
-		fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+	fmt.Sscanf(release, "%d.%d", &major, &minor) // what it cannot read is old
+	switch magic {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+		return major > 6 || major == 6 && minor >= 13
 	}
-	return major < 6 || major == 6 && minor < 13
+	return false
 }
 
 // Close releases the handle of the tree. What was seen stays available; new looks fail.
