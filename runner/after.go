@@ -31,7 +31,7 @@ type change struct {
 func collapseOf(w Workspace, run int) (*change, error) {
 	var out, before *change
 	var ops []byte
-	for e, err := range w.Log.From(0) {
+	for e, err := range w.Log.All() {
 		if err != nil {
 			return nil, err
 		}
@@ -48,8 +48,8 @@ func collapseOf(w Workspace, run int) (*change, error) {
 				ops = d.Ops
 			}
 		case *Collapse:
-			if run != 0 && d.Run != run || run == 0 && len(d.Changes) == 0 {
-				continue
+			if run != 0 && d.Run != run || run == 0 && len(d.Changes) == 0 || ops == nil {
+				continue // ops are missing where a compaction dropped the event before this one
 			}
 			rw, err := warp.DecodeRewrite(ops)
 			if err != nil {
@@ -124,7 +124,7 @@ func Undo(ctx context.Context, w Workspace, run int, o Options) (out *Outcome, e
 func (k *kernel) ended(r sws.Receipt, err error, target string, held []Change) (*Outcome, error) {
 	out := &Outcome{Run: k.run, SWS: k.sws, Target: target, Status: Done}
 	if c, ok := errors.AsType[*sws.ConflictError](err); ok {
-		end := &End{Run: k.run, SWS: k.sws, Reason: c.Error(), Failed: true}
+		end := &End{Run: k.run, SWS: k.sws, Reason: c.Error(), Failed: true, Changes: held}
 		for _, p := range c.Paths {
 			end.Paths = append(end.Paths, textPath(p.Path))
 		}

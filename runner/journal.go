@@ -203,7 +203,7 @@ func (j *Journal) recorded(n note, rw warp.Rewrite, tx string) (progress, error)
 		return unsaid, nil
 	}
 	said := complete // if not even the rewrite is left, compaction took what lies far behind
-	for e, err := range j.Log.From(0) {
+	for e, err := range j.Log.All() {
 		if err != nil {
 			return unsaid, err
 		}

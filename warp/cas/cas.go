@@ -22,6 +22,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,6 +64,7 @@ type Store struct {
 	dir, tmp string
 	serial   atomic.Uint64
 	chunks   sync.Pool
+	written  atomic.Int64
 
 	lock     *os.File // locked, shared, while somebody touches; see GC
 	touching int      // how many do; guarded by mu
@@ -150,8 +152,11 @@ func (s *Store) note(d Digest) {
 	s.mu.Unlock()
 }
 
-// place renames a finished file to its object.
-func (s *Store) place(from string, d Digest) error {
+// Written returns how many bytes this Store has added to the directory.
+func (s *Store) Written() int64 { return s.written.Load() }
+
+// place renames a finished file of n bytes to its object.
+func (s *Store) place(from string, d Digest, n int64) error {
 	to := s.path(d)
 	err := unix.Rename(from, to)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -162,6 +167,7 @@ func (s *Store) place(from string, d Digest) error {
 	if err != nil {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
 	}
+	s.written.Add(n)
 	s.note(d)
 	return nil
 }
@@ -173,24 +179,18 @@ func (s *Store) Put(b []byte) (Digest, error) {
 		s.note(d)
 		return d, nil
 	}
-	err := s.write(d, func(f *os.File) error { _, err := f.Write(b); return err })
-	return d, err
-}
-
-// write makes the object d of what fill writes.
-func (s *Store) write(d Digest, fill func(*os.File) error) error {
 	f, err := s.temp()
 	if err != nil {
-		return fmt.Errorf("store object: %w", err)
+		return d, fmt.Errorf("store object: %w", err)
 	}
-	err = errors.Join(fill(f), f.Close())
-	if err == nil {
-		err = s.place(f.Name(), d)
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = s.place(f.Name(), d, int64(len(b)))
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("store object %s: %w", d, err), removeTemp(f.Name()))
+		return d, errors.Join(fmt.Errorf("store object %s: %w", d, err), removeTemp(f.Name()))
 	}
-	return nil
+	return d, nil
 }
 
 func removeTemp(name string) error {
@@ -256,7 +256,7 @@ func (s *Store) putFD(fd int, known *Digest) (Digest, int64, error) {
 		return d, n, os.Remove(f.Name())
 	}
 	if err == nil {
-		err = s.place(f.Name(), d)
+		err = s.place(f.Name(), d, n)
 	}
 	if err != nil {
 		return Digest{}, 0, errors.Join(err, removeTemp(f.Name()))
@@ -361,7 +361,7 @@ func (s *Store) Adopt(path string, d Digest) error {
 		return fmt.Errorf("adopt %s: %w", path, ErrNotRegular)
 	}
 	if st.Nlink == 1 && int(st.Uid) == os.Geteuid() && !hasOverlayAttributes(path) && os.Chmod(path, 0o444) == nil {
-		err := s.place(path, d)
+		err := s.place(path, d, st.Size)
 		if !errors.Is(err, unix.EXDEV) {
 			return err
 		}
@@ -604,7 +604,7 @@ type Stats struct {
 const packFrom = 64 << 10 // bytes from which GC tries to compress an object
 
 // GC removes the objects that keep does not want and that nobody put within the time grace, compresses large old ones
-// where that saves a quarter or more, and removes what processes that died left in tmp. It may run beside other
+// where that saves a quarter or more, and removes what other processes left in tmp. It may run beside other
 // processes that put and get, if grace is longer than they take from putting an object to making keep say so.
 func (s *Store) GC(keep func(Digest) bool, grace time.Duration) (Stats, error) {
 	var st Stats
@@ -629,7 +629,7 @@ func (s *Store) GC(keep func(Digest) bool, grace time.Duration) (Stats, error) {
 			return err
 		}
 		if filepath.Dir(path) == s.tmp {
-			if old(info) {
+			if old(info) && !strings.HasPrefix(e.Name(), fmt.Sprintf("%d-", os.Getpid())) {
 				st.Freed += info.Size()
 				return removeTemp(path)
 			}

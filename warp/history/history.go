@@ -295,6 +295,17 @@ func (l *Log) From(idx uint64) iter.Seq2[Event, error] {
 	}
 }
 
+// All yields the events that compaction has left, also those only buffered.
+func (l *Log) All() iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if err := l.Flush(); err != nil {
+			yield(Event{}, err)
+			return
+		}
+		l.r.All()(yield)
+	}
+}
+
 // Reader returns a reader of the history. It sees what was flushed.
 func (l *Log) Reader() *Reader { return &l.r }
 

@@ -163,6 +163,9 @@ func (r *Reader) scan(idx uint64) iter.Seq2[link, error] {
 			}
 			s, err := openSegment(r.fs, r.dir, list[i])
 			last := i == len(list)-1
+			if errors.Is(err, fs.ErrNotExist) && !last {
+				continue // a compaction dropped it just now
+			}
 			if err != nil {
 				var damage *DamageError
 				if last && errors.As(err, &damage) && !damage.acknowledged && !(haveHead && h.segment >= list[i]) {
@@ -362,6 +365,18 @@ func (r *Reader) First() (uint64, error) {
 		return 0, err
 	}
 	return list[0], err
+}
+
+// All yields the events that compaction has left. See [Reader.From].
+func (r *Reader) All() iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		first, err := r.First()
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		r.From(first)(yield)
+	}
 }
 
 // State is an event with the System's graph after it.

@@ -78,9 +78,9 @@ func (w *Workspace) events() iter.Seq2[runner.Event, error] {
 		var from iter.Seq2[history.Event, error]
 		switch {
 		case w.log != nil:
-			from = w.log.From(0)
+			from = w.log.All()
 		case w.reader != nil:
-			from = w.reader.From(0)
+			from = w.reader.All()
 		default:
 			return
 		}
