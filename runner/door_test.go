@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,6 +40,13 @@ func (b *bench) crash(n int, f func(w runner.Workspace, o runner.Options)) {
 	}, func(w runner.Workspace, o runner.Options) {
 		require.PanicsWithValue(b.t, "crash", func() { f(w, o) })
 	})
+	tx, err := filepath.Glob(filepath.Join(b.root, ".jitos/tx-*"))
+	require.NoError(b.t, err)
+	require.Len(b.t, tx, 1)
+	d, err := os.Open(tx[0])
+	require.NoError(b.t, err)
+	require.NoError(b.t, syscall.Flock(int(d.Fd()), syscall.LOCK_EX), "a sync may go on, as it would in a process that dies")
+	require.NoError(b.t, d.Close())
 }
 
 // told is what the history tells of the last run, after the plan, and that it can be folded.
@@ -228,6 +236,7 @@ func TestHeldCollapseHappensWhenItHappens(t *testing.T) {
 	b.write("a", "yours\n")
 	require.Equal(t, runner.Conflicted, b.collapse(held, runner.Decision{}).Status)
 	require.Equal(t, list{"plan", "step", "HOLD", "CONFLICT"}, b.told())
+	require.Len(t, b.seen[len(b.seen)-1].Data.(*runner.End).Changes, 1, "what is held still")
 	require.Equal(t, runner.Done, b.collapse(held, runner.Decision{Keep: runner.KeepSWS}).Status)
 	for _, e := range b.seen {
 		require.Equal(t, now.UnixNano(), e.At, e.Kind)
