@@ -148,3 +148,38 @@ func Same(e Entry, now sws.Entry) bool {
 	}
 	return true
 }
+
+// CacheNeeds yields the digests of what the store must have so that steps which ended well need not run again: of each
+// step the last time that it did, and those for which recent says so of their run.
+func CacheNeeds(g warp.Graph, recent func(run int) bool, need func(digest []byte)) error {
+	last := map[string]int{}
+	steps := map[warp.NodeID]stepNode{}
+	for id, n := range g.Nodes("step") {
+		if !succeeded(g, id) {
+			continue
+		}
+		var s stepNode
+		if err := cbor.Unmarshal(n.Data, &s); err != nil {
+			return fmt.Errorf("step %s in the System graph: %w", id, err)
+		}
+		steps[id] = s
+		last[s.ID] = max(last[s.ID], s.Run)
+	}
+	for id, s := range steps {
+		if s.Run != last[s.ID] && !recent(s.Run) {
+			continue
+		}
+		need(s.Action)
+		for _, a := range reads(g, id) {
+			if a.Type == "glob" {
+				need(a.Digest)
+			}
+		}
+		for _, c := range produced(g, id) {
+			if c.After.Kind == sws.File {
+				need(c.After.Digest[:])
+			}
+		}
+	}
+	return nil
+}

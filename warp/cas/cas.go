@@ -603,13 +603,14 @@ type Stats struct {
 
 const packFrom = 64 << 10 // bytes from which GC tries to compress an object
 
-// GC removes the objects that keep does not want and that nobody put within the time grace, compresses large old ones
-// where that saves a quarter or more, and removes what other processes left in tmp. It may run beside other
+// GC removes the objects that keep does not want and that nobody put within the time grace, compresses large ones that
+// nobody put within the time pack where that saves a quarter or more, and removes what other processes left in tmp. It may run beside other
 // processes that put and get, if grace is longer than they take from putting an object to making keep say so.
-func (s *Store) GC(keep func(Digest) bool, grace time.Duration) (Stats, error) {
+func (s *Store) GC(keep func(Digest) bool, grace, pack time.Duration) (Stats, error) {
 	var st Stats
 	now := time.Now()
-	old := func(info fs.FileInfo) bool { return now.Sub(info.ModTime()) >= grace }
+	age := func(info fs.FileInfo) time.Duration { return now.Sub(info.ModTime()) }
+	old := func(info fs.FileInfo) bool { return age(info) >= grace }
 	lock, err := openLock(s.dir)
 	if err != nil {
 		return st, fmt.Errorf("collect objects: %w", err)
@@ -641,7 +642,7 @@ func (s *Store) GC(keep func(Digest) bool, grace time.Duration) (Stats, error) {
 			return nil
 		case keep(d) || !old(info):
 			st.Kept++
-			if !isPacked && info.Size() >= packFrom && old(info) {
+			if !isPacked && info.Size() >= packFrom && age(info) >= pack {
 				return s.pack(d, path, &st)
 			}
 			return nil

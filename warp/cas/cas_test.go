@@ -222,10 +222,10 @@ func TestGC(t *testing.T) {
 		}
 		return false
 	}
-	st, err := s.GC(keep, time.Hour)
+	st, err := s.GC(keep, time.Hour, time.Hour)
 	require.NoError(t, err)
 	require.Equal(t, cas.Stats{Kept: 20}, st)
-	st, err = s.GC(keep, 0)
+	st, err = s.GC(keep, 0, 0)
 	require.NoError(t, err)
 	require.Equal(t, []int{10, 10, 10}, []int{st.Kept, st.Removed, st.Packed})
 	require.Zero(t, temps(t, dir))
@@ -282,7 +282,7 @@ func TestGCBesidePuts(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				_, err := other.GC(func(cas.Digest) bool { return false }, time.Hour)
+				_, err := other.GC(func(cas.Digest) bool { return false }, time.Hour, time.Hour)
 				require.NoError(t, err)
 			}
 		}
