@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -123,6 +125,28 @@ func TestRoomsOfTheDeadAreSweptByAnyWorkspace(t *testing.T) {
 	require.NoError(t, other.Close())
 	require.Empty(t, b.rooms())
 	b.set.memory = nil
+}
+
+func TestRoomsOfTheLivingAreNeverSwept(t *testing.T) {
+	b := inMemory(t, nil)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 500 {
+				if r := b.space.enterMemory(); assert.NotNil(t, r) {
+					assert.DirExists(t, r.path)
+					assert.NoError(t, b.space.sweepMemory())
+					assert.NoError(t, r.mkdir("1u"))
+					set := &Set{space: b.space, memory: r}
+					set.leaveMemory()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, b.set.Discard())
+	require.NoError(t, b.space.Close())
+	require.Empty(t, b.rooms())
 }
 
 func TestNothingOutsideGoesWithASet(t *testing.T) {
