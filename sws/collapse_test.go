@@ -447,3 +447,14 @@ func TestWhatWasLeftUnderTheNumberOfANewSetGoes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"a": "644 2\n"}, tree(t, b.root))
 }
+
+func TestSetThatHasEndedClosesNothingOfOthers(t *testing.T) {
+	b := open(t, "overlay", map[string]string{"a": "a"})
+	fd := b.set.dir.fd
+	require.NoError(t, b.set.Discard())
+	b.space.background.Wait()
+	require.NoError(t, unix.Dup3(b.space.root.fd, fd, unix.O_CLOEXEC)) // it is another's now
+	require.NoError(t, b.set.Close())
+	require.NoError(t, b.set.Discard())
+	require.NoError(t, unix.Close(fd))
+}

@@ -547,6 +547,7 @@ type Set struct {
 	asked  bool
 	flat   map[string]*Layer // layers made of many, by what they are made of
 	held   *Transaction
+	ended  bool // dir is closed, and its descriptor another's
 }
 
 // NewSet makes a working set over base. What an earlier set left under this number goes, unless it is in use: whoever
@@ -599,8 +600,20 @@ func (set *Set) number() int {
 	return set.last
 }
 
-// Discard ends the set: its layers and what was held go, in the background.
+// end says whether the set was in use until now.
+func (set *Set) end() bool {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	was := !set.ended
+	set.ended = true
+	return was
+}
+
+// Discard ends the set: its layers and what was held go, in the background. After Discard or Close it does nothing.
 func (set *Set) Discard() error {
+	if !set.end() {
+		return nil
+	}
 	d, err := set.space.meta.sub("sws")
 	if err != nil {
 		return err
@@ -732,8 +745,12 @@ func (set *Set) Held() (t Transaction, ok bool) {
 	return *set.held, true
 }
 
-// Close lets go of a set that is held. It is discarded by the next Open if it is not.
+// Close lets go of a set that is held. It is discarded by the next Open if it is not. After Discard or Close it does
+// nothing.
 func (set *Set) Close() error {
+	if !set.end() {
+		return nil
+	}
 	set.dir.close()
 	set.leaveMemory()
 	return nil
