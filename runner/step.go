@@ -327,10 +327,16 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 		Network: s.Allow.Network, Output: out, Timeout: s.Timeout, Grace: k.o.Grace,
 		Small: s.Outputs != nil && !s.Allow.Network, Leaf: len(k.steps[i].dependents) == 0,
 	})
+	e := &r.event
+	if p, moved := changedPath(err); moved { // while it was copied for the step
+		k.w.Base.Forget(p)
+		k.files.forgetLists()
+		e.Reason = "input " + p + " changed while it ran"
+		return true, nil
+	}
 	if err != nil {
 		return false, ofStep(err)
 	}
-	e := &r.event
 	e.Exit, e.Signal, e.RSS, e.Wall, e.Left = res.Exit, res.Signal, res.MaxRSS, int64(res.Wall), res.Left
 	reason := badEnd(s, res)
 	if reason != "" { // where the disk is full, what it wrote is the room that its log needs
