@@ -57,10 +57,10 @@ func New(o Options) (*Pool, error) {
 	return &Pool{opts: o, home: home, slots: make([][2]*proc, o.Slots)}, nil
 }
 
-// Probe says why slots of o.Mode do not work here; nil if they do. It makes one and has it mount an overlay, in a
-// temporary directory on the file system of the workspace.
-func Probe(o Options) error {
-	dir, err := os.MkdirTemp(o.Workspace, ".jitos-probe-")
+// Probe says why slots of o.Mode do not work here; nil if they do. It makes one and has it mount an overlay over the
+// workspace. Only room is written to, a directory that need not be in the workspace; nothing is left there.
+func Probe(o Options, room string) error {
+	dir, err := os.MkdirTemp(room, "dead-probe-") // if we die here in a space, a sweep finds it
 	if err != nil {
 		return fmt.Errorf("sandbox: %w", err)
 	}
@@ -71,9 +71,8 @@ func probe(o Options, dir string) error {
 	o.Slots, o.Hide = 1, nil
 	c := Command{Argv: []string{"/"}, Dir: "/", Unmount: true} // nothing that can be executed
 	if o.Mode == Namespaces {
-		o.Workspace = filepath.Join(dir, "base")
 		c.Overlay = &Overlay{Lower: []string{o.Workspace}, Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work")}
-		for _, d := range []string{o.Workspace, c.Overlay.Upper, c.Overlay.Work} {
+		for _, d := range []string{c.Overlay.Upper, c.Overlay.Work} {
 			if err := os.Mkdir(d, 0o755); err != nil {
 				return fmt.Errorf("sandbox: %w", err)
 			}

@@ -11,7 +11,7 @@ type Pool struct{}
 func Main() (handled bool) { return false }
 
 // Probe returns ErrUnavailable.
-func Probe(Options) error { return ErrUnavailable }
+func Probe(Options, string) error { return ErrUnavailable }
 
 // New returns ErrUnavailable.
 func New(Options) (*Pool, error) { return nil, ErrUnavailable }

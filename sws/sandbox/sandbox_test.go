@@ -65,7 +65,7 @@ func placeAt(t testing.TB, dir string, edit func(*sandbox.Options)) *place {
 
 func full(t testing.TB) *place {
 	p := newPlace(t, t.TempDir(), nil)
-	if err := sandbox.Probe(sandbox.Options{Workspace: p.ws}); err != nil {
+	if err := sandbox.Probe(sandbox.Options{Workspace: p.ws}, t.TempDir()); err != nil {
 		t.Skip(err)
 	}
 	return p
@@ -211,16 +211,22 @@ func TestOutputThatEndsBeforeTheCommand(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	p := full(t)
-	c := p.command("echo started; sleep 1000")
-	c.Timeout, c.Grace = 100*time.Millisecond, 10*time.Second
-	out, res := p.run(c)
-	require.Equal(t, "started\n", out)
+	// a slow machine may need longer than the timeout until the script is as far as it says
+	started := func(script string, grace time.Duration) sandbox.Result {
+		for timeout := 100 * time.Millisecond; ; timeout *= 2 {
+			c := p.command(script)
+			c.Timeout, c.Grace = timeout, grace
+			if out, res := p.run(c); out == "started\n" {
+				return res
+			}
+			require.Less(t, timeout, time.Minute)
+		}
+	}
+	res := started("echo started; sleep 1000", 10*time.Second)
 	require.True(t, res.TimedOut)
 	require.Equal(t, int(unix.SIGTERM), res.Signal)
 
-	c = p.command("trap '' TERM; sleep 1000 & wait; wait; sleep 1000")
-	c.Timeout, c.Grace = 100*time.Millisecond, 50*time.Millisecond
-	_, res = p.run(c)
+	res = started("trap '' TERM; echo started; sleep 1000 & wait; wait; sleep 1000", 50*time.Millisecond)
 	require.True(t, res.TimedOut)
 	require.Equal(t, int(unix.SIGKILL), res.Signal)
 

@@ -142,6 +142,9 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 		return nil, err
 	}
 	out.Wall = time.Since(began)
+	if out.Run > 0 {
+		defer func() { warn(out, "tidying up", w.tidy(ctx)) }()
+	}
 	if r.Hold || out.Status != runner.Done && out.Status != runner.Nothing {
 		return out, nil
 	}
@@ -194,5 +197,23 @@ func (w *Workspace) isolated() bool {
 	case "copy":
 		return false
 	}
-	return sandbox.Probe(sandbox.Options{Slots: 1, Workspace: w.root}) == nil
+	return w.probe() == nil
+}
+
+// probe says why there is no full isolation here; nil if there is. The workspace stays as it is: what is tried lies
+// where layers do, or elsewhere if no step has run here yet.
+func (w *Workspace) probe() error {
+	rooms := []string{w.meta("sws"), os.TempDir(), "/dev/shm"} // in a container, temporary files may lie on an overlay
+	if _, err := os.Stat(rooms[0]); err != nil {
+		rooms = rooms[1:]
+	}
+	var errs []error
+	for _, room := range rooms {
+		err := sandbox.Probe(sandbox.Options{Slots: 1, Workspace: w.root}, room)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errs[0]
 }

@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/flyingrobots/jitos/sws/sandbox"
 	"github.com/flyingrobots/jitos/warp/history"
 )
 
@@ -36,7 +35,7 @@ func Doctor(ctx context.Context, o Options) []Finding {
 	}
 	out := []Finding{{Name: "platform", OK: runtime.GOOS == "linux", Detail: runtime.GOOS + "/" + runtime.GOARCH + " " + kernel(),
 		Fix: "full isolation needs Linux"}}
-	out = append(out, isolation(w.root), w.historyHealth(), writable("store", w.meta("")), writable("caches", cacheDir()))
+	out = append(out, w.isolation(), w.historyHealth(), writable("store", w.meta("")), writable("caches", cacheDir()))
 	sh, ok := lookPath("sh")
 	return append(out, Finding{Name: "sh", OK: ok, Detail: sh, Fix: "tasks with `run` need it on PATH"})
 }
@@ -49,9 +48,9 @@ func kernel() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-func isolation(root string) Finding {
+func (w *Workspace) isolation() Finding {
 	f := Finding{Name: "isolation", OK: true, Detail: "overlay in user namespaces: steps see a shadow of the workspace at its own path"}
-	if err := sandbox.Probe(sandbox.Options{Slots: 1, Workspace: root}); err != nil {
+	if err := w.probe(); err != nil {
 		f.OK, f.Detail = false, "only copies: "+err.Error()
 		f.Fix = "allow unprivileged user namespaces"
 		if b, err := os.ReadFile("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"); err == nil && strings.TrimSpace(string(b)) == "1" {
@@ -64,7 +63,7 @@ func isolation(root string) Finding {
 }
 
 func (w *Workspace) historyHealth() Finding {
-	f := Finding{Name: "history", Fix: "move .jitos/history away to start anew; nothing in the workspace depends on it"}
+	f := Finding{Name: "history", Fix: repairHint}
 	r, err := history.OpenReader(w.meta("history"))
 	if err == nil {
 		var n uint64
