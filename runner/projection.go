@@ -26,7 +26,7 @@ import (
 // The file is magic, BLAKE3 of the rest, then: head of the history, steps, observations (kind, name, value), request, looks
 // (path with a NUL, fingerprint, digest), all integers little endian.
 
-const projectionMagic = "jitosys2"
+const projectionMagic = "jitosys3"
 
 // Projection is what is kept of a run that left nothing to do.
 type Projection struct {
@@ -39,6 +39,14 @@ type Projection struct {
 
 // Outside is something that was looked up outside the workspace.
 type Outside struct{ Kind, Name, Value string } // Kind "env" or "program"
+
+// EnvValue is the Value of a variable: one that is empty differs from one that is not set.
+func EnvValue(value string, set bool) string {
+	if !set {
+		return ""
+	}
+	return "=" + value
+}
 
 // WriteProjection replaces the projection at path. It is rebuilt when it is lost, so nothing is synced.
 func WriteProjection(path string, p Projection) error {
@@ -171,8 +179,7 @@ func Unchanged(root, path string, head [32]byte, env func(string) (string, bool)
 		kind, name, value := r.str(), r.str(), r.str()
 		switch kind {
 		case "env":
-			now, _ := env(name)
-			if now != value {
+			if EnvValue(env(name)) != value {
 				return 0, false
 			}
 		case "program":

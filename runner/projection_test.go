@@ -32,12 +32,22 @@ func projected(t testing.TB) (root, path string, head [32]byte) {
 	head[0] = 7
 	path = filepath.Join(t.TempDir(), "index/p")
 	require.NoError(t, runner.WriteProjection(path, runner.Projection{Head: head, Steps: 3, Seen: base.Seen(),
-		Outside: []runner.Outside{{Kind: "env", Name: "E", Value: "1"}, {Kind: "program", Name: "sh", Value: "/bin/sh"}}}))
+		Outside: []runner.Outside{{Kind: "env", Name: "E", Value: runner.EnvValue("1", true)}, {Kind: "env", Name: "UNSET", Value: runner.EnvValue("", false)}, {Kind: "program", Name: "sh", Value: "/bin/sh"}}}))
 	return root, path, head
 }
 
+// environment has E, and UNSET, empty, if so wanted.
+func environment(e string, unset bool) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		if name == "UNSET" {
+			return "", unset
+		}
+		return e, true
+	}
+}
+
 func unchanged(root, path string, head [32]byte) (int, bool) {
-	return runner.Unchanged(root, path, head, func(string) (string, bool) { return "1", true }, func(string) string { return "/bin/sh" })
+	return runner.Unchanged(root, path, head, environment("1", false), func(string) string { return "/bin/sh" })
 }
 
 func TestProjection(t *testing.T) {
@@ -80,9 +90,11 @@ func TestProjection(t *testing.T) {
 		require.False(t, ok)
 	})
 	t.Run("another variable, another program", func(t *testing.T) {
-		_, ok := runner.Unchanged(root, path, head, func(string) (string, bool) { return "2", true }, func(string) string { return "/bin/sh" })
+		_, ok := runner.Unchanged(root, path, head, environment("2", false), func(string) string { return "/bin/sh" })
 		require.False(t, ok)
-		_, ok = runner.Unchanged(root, path, head, func(string) (string, bool) { return "1", true }, func(string) string { return "" })
+		_, ok = runner.Unchanged(root, path, head, environment("1", true), func(string) string { return "/bin/sh" })
+		require.False(t, ok, "empty is not unset")
+		_, ok = runner.Unchanged(root, path, head, environment("1", false), func(string) string { return "" })
 		require.False(t, ok)
 	})
 	t.Run("torn anywhere", func(t *testing.T) {

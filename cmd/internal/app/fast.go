@@ -214,7 +214,7 @@ func (o *outside) list() []runner.Outside {
 // env looks a variable up, and remembers that.
 func (w *Workspace) env(name string) (string, bool) {
 	v, ok := os.LookupEnv(name)
-	w.outside.note("env", name, v)
+	w.outside.note("env", name, runner.EnvValue(v, ok))
 	return v, ok
 }
 
