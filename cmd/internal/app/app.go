@@ -224,7 +224,7 @@ func (w *Workspace) takeLock(ctx context.Context) error {
 		}
 	}
 	who := fmt.Sprintf("process %d: %s\n", os.Getpid(), strings.Join(os.Args, " "))
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(who), 0)
 	}
 	w.lock = f
