@@ -43,6 +43,50 @@ func (*whyCmd) Help() string {
   jitos why --not image docker    why that way of image was not taken`
 }
 
+func (*logCmd) Help() string {
+	return `For example:
+
+  jitos log --status failed --since 7d
+  jitos log --path bin/server     the runs that changed it
+  jitos log --graph               what undo, redo and collapse refer to
+  jitos log --json                all events, one per line`
+}
+
+func (*showCmd) Help() string {
+	return `For example:
+
+  jitos show 12                   the run, step by step
+  jitos show 12 --at 3            the graph as it was after its third tick`
+}
+
+func (*diffCmd) Help() string {
+	return `Which steps ran, what they read and made, which methods were chosen, and what of the System graph lies between the ends of the two runs.
+
+  jitos diff 11 12`
+}
+
+func (*replayCmd) Help() string {
+	return `The recorded rewrites are applied one after the other, without any rule, any command or a look at the workspace. Each digest that was recorded, of the System and of every shadow working set, must come out again.
+
+  jitos replay                    all of it
+  jitos replay 12                 up to the end of run 12`
+}
+
+func (*verifyCmd) Help() string {
+	return `Reads all that is kept: every record of the history and the chain through them, every digest, every object, the graph, and what the fast path would answer. Old contents that gc let go are said and are no damage. It exits with 5 if anything is damaged, and says what to do.`
+}
+
+func (*gcCmd) Help() string {
+	return `What happened within --keep stays, and so do held sets and each step's last result; with what goes, undo and output of older runs go. Every run tidies up by itself once a day, or when the store grows over $JITOS_STORE_LIMIT (bytes; default 10 GiB).
+
+  jitos gc --dry-run              what would go
+  jitos gc --keep 7d`
+}
+
+func (*repairCmd) Help() string {
+	return `Only for a history that jitos verify calls damaged: it keeps the events before the damage, says which runs are lost, and puts the damaged files aside under the suffix .damaged. The workspace's files stay as they are.`
+}
+
 func (*outputCmd) Help() string {
 	return `For example:
 

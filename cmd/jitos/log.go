@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +14,14 @@ import (
 	"github.com/flyingrobots/jitos/runner"
 )
 
-type logCmd struct{}
+type logCmd struct {
+	Newest number `short:"n" placeholder:"N" help:"Only the N newest of those that fit the rest."`
+	Target string `placeholder:"NAME" help:"Only runs of this target."`
+	Status string `enum:"done,held,failed,conflict,discarded,running,killed," default:"" placeholder:"HOW" help:"Only runs that ended so: done, held, failed, conflict, discarded, running or killed."`
+	Since  string `placeholder:"WHEN" help:"Only runs since then: an age (36h, 30d) or a date (2026-01-31)."`
+	Path   string `placeholder:"PATH" help:"Only runs that changed this file, or something below this directory."`
+	Graph  bool   `help:"Draw which run an undo, or a collapse of a held set, refers to."`
+}
 
 func (c *logCmd) run(ctx context.Context, s *session) error {
 	w, err := s.openAny(runFlags{})
@@ -21,17 +29,83 @@ func (c *logCmd) run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer w.Close()
-	runs, err := w.Runs(ctx)
+	f := app.Filter{N: int(c.Newest), Target: c.Target, Status: c.Status, Path: c.Path}
+	if c.Since != "" {
+		if f.Since, err = app.ParseSince(c.Since, time.Now()); err != nil {
+			return &usageError{err: err, help: "jitos log --help"}
+		}
+	}
+	all, err := w.Runs(ctx)
+	if err != nil {
+		return err
+	}
+	runs, err := w.Filter(all, f)
 	if err != nil {
 		return err
 	}
 	if s.flags.JSON {
-		return each(s, runs)
+		j := screen.NewEvents(s.out)
+		if err := w.Events(ctx, runs, j.Event); err != nil {
+			return err
+		}
+		return j.Close()
 	}
-	if len(runs) == 0 {
+	switch {
+	case len(all) == 0:
 		return s.noRuns()
+	case len(runs) == 0:
+		return s.say("No run fits.  %s", s.hints("jitos log"))
 	}
-	return s.page(func(out io.Writer) error { return writeRuns(out, s.style, runs, time.Now()) })
+	var marks []string
+	if c.Graph {
+		marks = lanes(s.style, runs)
+	}
+	return s.page(func(out io.Writer) error { return writeRuns(out, s.style, runs, marks, time.Now()) })
+}
+
+// lanes draws, beside the runs, a line from each run that refers to an older one down to that. A lane is one character
+// wide; a run without a line has a dot.
+func lanes(s screen.Style, runs []app.Run) []string {
+	from, through, to, dot := "┌", "│", "└", "·"
+	if !s.Unicode {
+		from, through, to, dot = ",", "|", "`", "."
+	}
+	at := map[int]int{}
+	for i, r := range runs {
+		at[r.N] = i
+	}
+	var busy []int // by lane: the row where its line ends
+	grid := make([][]string, len(runs))
+	put := func(row, lane int, what string) {
+		for len(grid[row]) <= lane {
+			grid[row] = append(grid[row], " ")
+		}
+		grid[row][lane] = what
+	}
+	for i, r := range runs {
+		end, shown := at[r.Of]
+		if r.Of == 0 || !shown || end <= i {
+			continue
+		}
+		lane := slices.IndexFunc(busy, func(until int) bool { return until < i })
+		if lane < 0 {
+			lane = len(busy)
+			busy = append(busy, 0)
+		}
+		busy[lane] = end
+		put(i, lane, from)
+		for row := i + 1; row < end; row++ {
+			put(row, lane, through)
+		}
+		put(end, lane, to)
+	}
+	out := make([]string, len(runs))
+	for i, row := range grid {
+		if out[i] = strings.Join(row, ""); strings.TrimSpace(out[i]) == "" {
+			out[i] = dot
+		}
+	}
+	return out
 }
 
 func (s *session) noRuns() error {
@@ -41,20 +115,27 @@ func (s *session) noRuns() error {
 	return s.say("Nothing has run here yet.  %s", s.hints("jitos plan", "jitos apply"))
 }
 
-// writeRuns lists runs: number, time, what was asked for, how it ended.
-func writeRuns(out io.Writer, s screen.Style, runs []app.Run, now time.Time) error {
-	number := 0
+// writeRuns lists runs: number, time, what was asked for, how it ended. marks, if there are any, come first.
+func writeRuns(out io.Writer, s screen.Style, runs []app.Run, marks []string, now time.Time) error {
+	number, lanes := 0, 0
+	for _, m := range marks {
+		lanes = max(lanes, screen.Width(m))
+	}
 	for _, r := range runs {
 		number = max(number, len(strconv.Itoa(r.N)))
 	}
 	var rows []row
-	for _, r := range runs {
+	for i, r := range runs {
+		first := fmt.Sprintf("%*d", number, r.N)
+		if marks != nil {
+			first = screen.Pad(marks[i], lanes+2) + first
+		}
 		mark, short, more := runWords(s, r)
 		took := ""
 		if r.Wall > 0 {
 			took = screen.Duration(r.Wall)
 		}
-		rows = append(rows, row{fmt.Sprintf("%*d", number, r.N), screen.When(r.At, now), runName(r), mark + " " + short, more, took})
+		rows = append(rows, row{first, screen.When(r.At, now), runName(r), mark + " " + short, more, took})
 	}
 	// The mark has colours, so its column is padded here.
 	widths := columnWidths(rows)
@@ -123,6 +204,7 @@ func runWords(s screen.Style, r app.Run) (mark, short, more string) {
 
 type showCmd struct {
 	Run number `arg:"" optional:"" help:"The number of the run (default: the last one)."`
+	At  number `placeholder:"TICK" help:"Show the graph as it was after this tick of the run, and what the tick added."`
 }
 
 func (c *showCmd) run(ctx context.Context, s *session) error {
@@ -140,6 +222,16 @@ func (c *showCmd) run(ctx context.Context, s *session) error {
 			return s.noRuns()
 		}
 		c.Run = number(runs[0].N)
+	}
+	if c.At > 0 {
+		m, err := w.At(ctx, int(c.Run), int(c.At))
+		if err != nil {
+			return err
+		}
+		if s.flags.JSON {
+			return screen.JSON(s.out, m)
+		}
+		return s.page(func(out io.Writer) error { return writeMoment(out, s.style, m) })
 	}
 	r, events, err := w.Run(ctx, int(c.Run))
 	if err != nil {

@@ -251,29 +251,11 @@ func (c *outputCmd) run(ctx context.Context, s *session) error {
 type doctorCmd struct{}
 
 func (c *doctorCmd) run(ctx context.Context, s *session) error {
-	healthy := true
-	for _, f := range app.Doctor(ctx, s.options(runFlags{})) {
-		var err error
-		mark := s.style.Done()
-		if !f.OK {
-			mark, healthy = s.style.Failed(), false
-		}
-		if s.flags.JSON {
-			err = screen.JSON(s.out, f)
-		} else {
-			err = s.say("  %s %s   %s", mark, screen.Pad(f.Name, 16), screen.Clean(f.Detail))
-		}
-		if err == nil && f.Fix != "" && !f.OK && !s.flags.JSON {
-			err = s.say("      %s", strings.Join(screen.Lines(f.Fix), "\n      "))
-		}
-		if err != nil {
-			return err
-		}
+	healthy, err := s.findings(app.Doctor(ctx, s.options(runFlags{})))
+	if err == nil && !healthy {
+		err = &toldError{exitFailed}
 	}
-	if !healthy {
-		return &toldError{exitFailed}
-	}
-	return nil
+	return err
 }
 
 type explainCmd struct {

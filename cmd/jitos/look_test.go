@@ -79,13 +79,13 @@ func TestLogReadsLikeTheTour(t *testing.T) {
 		{N: 8, At: at(13, 40), Target: "release", Status: "failed", Failed: `success "small"`},
 	}
 	var plain, colored strings.Builder
-	require.NoError(t, writeRuns(&plain, screen.Style{Unicode: true}, runs, now))
+	require.NoError(t, writeRuns(&plain, screen.Style{Unicode: true}, runs, nil, now))
 	require.Equal(t, `  12   14:20   release     ✓ 3 files           2 ran, 14 cached   16.2s
   11   14:02   build       ✗ conflict          held as sws 11
    9   13:50   undo of 7   ✓ 1 file
    8   13:40   release     ✗ success "small"
 `, plain.String())
-	require.NoError(t, writeRuns(&colored, screen.Style{Unicode: true, Color: true}, runs, now))
+	require.NoError(t, writeRuns(&colored, screen.Style{Unicode: true, Color: true}, runs, nil, now))
 	require.Contains(t, colored.String(), "\x1b[31m✗\x1b[0m conflict")
 }
 

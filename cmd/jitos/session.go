@@ -216,7 +216,7 @@ func hint(err error) []string {
 		return []string{"The workspace is as it was. Make room and type it again: what ended well before is kept."}
 	}
 	if exitCode(err) == exitDamaged {
-		return []string{"`jitos doctor` says what is damaged and what to do about it."}
+		return []string{"`jitos verify` says what is damaged and what to do about it."}
 	}
 	return nil
 }

@@ -232,8 +232,10 @@ func diffFiles(sides [2]Run) []string {
 	for i, r := range sides {
 		in[i] = map[string]runner.Entry{}
 		for _, c := range r.Changes {
-			in[i][c.Path] = c.After
-			names[c.Path] = true
+			if c.Before.Type != "dir" && c.After.Type != "dir" {
+				in[i][c.Path] = c.After
+				names[c.Path] = true
+			}
 		}
 	}
 	var out []string

@@ -282,6 +282,9 @@ func (w *Workspace) Output(ctx context.Context, step string, run int, failed boo
 					return nil, &s, nil
 				}
 				b, err := w.store.Get(cas.Digest(s.Log))
+				if errors.Is(err, cas.ErrNotFound) {
+					return nil, &s, usagef("the output of %s in run %d has been let go (`jitos gc`)", s.Step, r.N)
+				}
 				if err != nil {
 					return nil, &s, fmt.Errorf("the output of %s in run %d: %w", s.Step, r.N, err)
 				}

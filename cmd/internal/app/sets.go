@@ -13,6 +13,7 @@ import (
 
 	"github.com/flyingrobots/jitos/runner"
 	"github.com/flyingrobots/jitos/sws"
+	"github.com/flyingrobots/jitos/warp/cas"
 )
 
 // Set is a shadow working set.
@@ -181,6 +182,9 @@ func (w *Workspace) Undo(ctx context.Context, run int, sink func(runner.Event)) 
 	o := w.options()
 	o.Sink = sink
 	out, err := runner.Undo(ctx, w.runnerWorkspace(), run, o)
+	if errors.Is(err, cas.ErrNotFound) {
+		return nil, &RefusedError{"it cannot be undone any more: what was there before has been let go (`jitos gc`, or a damaged object), and nothing was changed"}
+	}
 	return out, told(err)
 }
 

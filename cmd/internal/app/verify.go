@@ -217,7 +217,7 @@ func (n *needs) note(e runner.Event) {
 
 func (n *needs) missing(store *cas.Store) []string {
 	var out []string
-	say := func(what string, of map[cas.Digest]int) {
+	say := func(what, noun string, of map[cas.Digest]int) {
 		count, last := 0, 0
 		for d, run := range of {
 			if !store.Has(d) {
@@ -226,11 +226,11 @@ func (n *needs) missing(store *cas.Store) []string {
 			}
 		}
 		if count > 0 {
-			out = append(out, fmt.Sprintf("%d %s, up to run %d", count, what, last))
+			out = append(out, fmt.Sprintf("%s, up to run %d", fmt.Sprintf(what, counted(count, noun)), last))
 		}
 	}
-	say("old contents that an undo would bring back", n.undo)
-	say("outputs of steps", n.output)
+	say("%s that an undo would bring back", "old content", n.undo)
+	say("%s of steps", "output", n.output)
 	return out
 }
 
