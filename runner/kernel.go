@@ -73,7 +73,6 @@ type stepState struct {
 	length     int  // steps on the longest way to the end
 	below      bits // steps whose layers it is over
 	res        *result
-	entered    bool
 }
 
 // result is how a step ended, on its way into state.

@@ -41,17 +41,6 @@ func (id NodeID) String() string { return hex.EncodeToString(id[:]) }
 // String returns 64 lowercase hex digits.
 func (id EdgeID) String() string { return hex.EncodeToString(id[:]) }
 
-// ParseHash reads the 64 hex digits that String writes, in either case.
-func ParseHash(s string) (Hash, error) {
-	var h Hash
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(h) {
-		return h, fmt.Errorf("not a hash of 64 hex digits: %q", s)
-	}
-	copy(h[:], b)
-	return h, nil
-}
-
 // Node is a node's content.
 type Node struct {
 	Kind string

@@ -41,9 +41,6 @@ func (r *Reader) Close() error {
 	return r.err
 }
 
-// Rest returns what has not been read.
-func (r *Reader) Rest() []byte { return r.rest }
-
 // Next tells the type of the next item without taking it.
 func (r *Reader) Next() Type {
 	if r.err != nil || len(r.rest) == 0 {

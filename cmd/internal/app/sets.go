@@ -105,7 +105,7 @@ func (w *Workspace) held(ctx context.Context, id int) (*Set, error) {
 	return nil, usagef("there is no sws %d; held are: %s", id, strings.Join(ids, ", "))
 }
 
-// SetDiff compares a held set with the workspace as its run saw it.
+// SetDiff compares a held set with the workspace as it is now.
 func (w *Workspace) SetDiff(ctx context.Context, id int) ([]FileDiff, error) {
 	if err := w.acquire(ctx); err != nil {
 		return nil, err
