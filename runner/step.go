@@ -584,11 +584,16 @@ func (k *kernel) readsOf(inputs []input, below bits) ([]sws.Read, error) {
 // latter nobody would notice when that goes.
 func (k *kernel) made(s *plan.Step, layer *sws.Layer, below bits) ([]sws.Change, error) {
 	out := slices.Clone(layer.Changes())
-	has := map[string]bool{}
+	has, cut := map[string]bool{}, map[string]bool{} // cut: no directory any more
 	for _, c := range out {
-		has[c.Path] = true
+		has[c.Path], cut[c.Path] = true, c.After.Kind != sws.Dir
 	}
 	keep := func(p string) error {
+		for i := range len(p) {
+			if p[i] == '/' && cut[p[:i]] {
+				return nil
+			}
+		}
 		if has[p] {
 			return nil
 		}

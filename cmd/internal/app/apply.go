@@ -155,7 +155,7 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	}
 	if o.Stale {
 		digest := p.program.Digest()
-		err = os.WriteFile(w.meta(programIndex), digest[:], 0o644)
+		err = cmp.Or(os.MkdirAll(w.meta("index"), 0o755), os.WriteFile(w.meta(programIndex), digest[:], 0o644))
 	}
 	return out, err
 }
