@@ -271,7 +271,7 @@ task "shape" {
 // TestKilledAtAnyMoment kills applies and looks what the next commands make of it: the workspace is the old or the new
 // one, never something in between, and all goes on as if nothing had been.
 func TestKilledAtAnyMoment(t *testing.T) {
-	const moments = 50 // of each of the four: 200
+	const moments = 200
 	for i, c := range []struct {
 		name  string
 		cache bool // steps come from the store, so that most of the time goes into the collapse
