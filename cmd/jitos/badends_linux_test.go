@@ -64,7 +64,8 @@ func (p *place) command(args ...string) (*exec.Cmd, *bytes.Buffer) {
 	var out bytes.Buffer
 	cmd := exec.Command(cmp.Or(p.program, "jitos"), args...)
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+p.cache, "LANG=C.UTF-8", "NO_COLOR=1")
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+p.cache, "LANG=C.UTF-8", "NO_COLOR=1",
+		"GORACE=atexit_sleep_ms=0") // with -race each jitos would sleep for a second as it ends
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if p.user != 0 && os.Getuid() == 0 {
@@ -272,6 +273,10 @@ task "shape" {
 // one, never something in between, and all goes on as if nothing had been.
 func TestKilledAtAnyMoment(t *testing.T) {
 	const moments = 200
+	// hundreds of processes: the program itself, since one with the race detector takes ten times as long to start
+	program := filepath.Join(t.TempDir(), "jitos")
+	built, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput()
+	require.NoError(t, err, string(built))
 	for i, c := range []struct {
 		name  string
 		cache bool // steps come from the store, so that most of the time goes into the collapse
@@ -285,6 +290,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := newPlace(t, t.TempDir(), strings.ReplaceAll(killed, "CACHE", strconv.FormatBool(c.cache)))
+			p.program = program
 			p.write("tool", "tool\n")
 			p.write("tools/x", "x\n")
 			require.NoError(t, os.Chmod(p.path("tools"), 0o750)) // both versions change it
