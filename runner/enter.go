@@ -14,10 +14,6 @@ import (
 // emit appends an event and shows it. The digest is that of the System graph unless the event is about a view.
 func (k *kernel) emit(kind string, view history.View, digest warp.Hash, data any) error {
 	switch d := data.(type) {
-	case *Invocation:
-		for i := range d.Why {
-			d.Why[i] = readable(d.Why[i])
-		}
 	case *Result:
 		d.Reason = readable(d.Reason)
 	case *Observation:

@@ -221,8 +221,12 @@ func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Inv
 func (k *kernel) invocation(i int, r *result) Invocation {
 	s := &k.plan.Steps[i]
 	kind := k.kinds[worker.KindOf(s.Command)]
+	why := make([]string, len(r.why)) // the slot goes on with its own
+	for n, w := range r.why {
+		why[n] = readable(w)
+	}
 	return Invocation{Run: k.run, Step: s.ID, Task: s.Task, Path: pathOf(k.plan, i), Worker: kind.Name,
-		Text: kind.Text(s.Command), Key: r.key[:], Why: r.why}
+		Text: kind.Text(s.Command), Key: slices.Clone(r.key[:]), Why: why}
 }
 
 // restore takes what a step produced from the store. false: something of it is gone, so the step has to run.
