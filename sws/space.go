@@ -614,20 +614,26 @@ func (set *Set) Discard() error {
 	if !set.end() {
 		return nil
 	}
+	set.leaveMemory()
+	defer set.dir.close()
 	d, err := set.space.meta.sub("sws")
+	if isGone(err) { // somebody was faster
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	dead := fmt.Sprintf("dead-%d", set.id)
 	err = d.removeAll(dead) // of an earlier set of that number
 	if err == nil {
-		err = pathError(set.path, unix.Renameat(d.fd, strconv.Itoa(set.id), d.fd, dead))
+		err = unix.Renameat(d.fd, strconv.Itoa(set.id), d.fd, dead)
 	}
-	set.dir.close()
-	set.leaveMemory()
 	if err != nil {
 		d.close()
-		return err
+		if isGone(err) {
+			return nil
+		}
+		return pathError(set.path, err)
 	}
 	set.space.bury(d, []string{dead})
 	return nil

@@ -946,11 +946,11 @@ task "copy" {
 		said := p.jitos(exitDamaged, args...)
 		require.Contains(t, said, filepath.Base(segments[0]), args)
 		require.Regexp(t, `offset \d+`, said, args)
-		require.Contains(t, said, "jitos doctor", args)
+		require.Contains(t, said, "jitos verify", args)
 	}
 	require.Equal(t, before, p.tree())
 	said := p.jitos(exitFailed, "doctor")
-	require.Contains(t, said, "move .jitos/history away")
+	require.Contains(t, said, "jitos history repair")
 
 	require.NoError(t, os.Rename(p.path(".jitos/history"), p.path(".jitos/history-damaged")))
 	p.jitos(exitDone, "apply", "copy")
