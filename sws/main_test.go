@@ -32,5 +32,6 @@ func TestMain(m *testing.M) {
 		crash(root, os.Getenv("SWS_CRASH_AT"))
 		return
 	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // with -race each process that a test starts would sleep for a second as it ends
 	os.Exit(m.Run())
 }
