@@ -136,6 +136,12 @@ func TestSummaryEndsWithWhatToDo(t *testing.T) {
 				"Your version is untouched; the run is held as sws 11.\n" +
 				"  jitos apply x                             run what is affected again on top of your version\n" +
 				"  jitos sws collapse 11 --keep=sws gen.go   take what the run made\n"},
+		"a conflict about an input": {runner.Outcome{Status: runner.Conflicted, Run: 11, SWS: 11, Conflicts: []sws.Conflict{{Path: "in", Read: true}}},
+			"Conflict: 1 file changed while it was being made  exit 3\n" +
+				"  in   you: deleted                 the run: read it\n" +
+				"Your version is untouched; the run is held as sws 11.\n" +
+				"  jitos apply x                         run what is affected again on top of your version\n" +
+				"  jitos sws collapse 11 --keep=sws in   take what the run made\n"},
 		"it is refused": {runner.Outcome{Status: runner.Refused, Run: 4, Reason: "assume \"clean tree\" does not hold"},
 			"Refused: assume \"clean tree\" does not hold\nNothing was changed (run 4).  jitos show 4\n"},
 	}

@@ -118,8 +118,12 @@ func conflict(b *strings.Builder, s Style, o *runner.Outcome, command string) {
 		width = max(width, Width(Clean(c.Path)))
 	}
 	for _, c := range o.Conflicts {
-		fmt.Fprintf(b, "  %s   you: %-22s  the run: %-10s  %s\n", pad(Clean(c.Path), width), yours(c.Is), theirs(c),
-			s.Dim(fmt.Sprintf("jitos sws diff %d %s", o.SWS, Quote(c.Path))))
+		diff := s.Dim(fmt.Sprintf("jitos sws diff %d %s", o.SWS, Quote(c.Path)))
+		if c.Read { // the run has no version of it
+			diff = ""
+		}
+		line := fmt.Sprintf("  %s   you: %-22s  the run: %-10s  %s", pad(Clean(c.Path), width), yours(c.Is), theirs(c), diff)
+		fmt.Fprintln(b, strings.TrimRight(line, " "))
 	}
 	it := "Your version is"
 	if n != 1 {
@@ -147,6 +151,9 @@ func yours(f sws.Fingerprint) string {
 }
 
 func theirs(c sws.Conflict) string {
+	if c.Read {
+		return "read it"
+	}
 	switch c.Want.Kind {
 	case sws.Absent:
 		return "deletes it"
