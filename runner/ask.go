@@ -66,6 +66,15 @@ func InputsOf(g warp.Graph, step string, list func([]byte) ([]byte, error)) ([]I
 	return out, nil
 }
 
+// MakersOf names the steps that made what stands at a path, with the last run in which each did. It asks the graph alone, so
+// it knows what the history has let go.
+func MakersOf(g warp.Graph, path string, now sws.Entry) []Assertion {
+	if now.Kind != sws.File {
+		return nil
+	}
+	return makers(g, path, now.Digest[:], "")
+}
+
 // makers finds who made a content of a path: for each step but the given one, the last run.
 func makers(g warp.Graph, path string, digest []byte, but string) []Assertion {
 	last := map[string]int{}

@@ -54,6 +54,18 @@ func BenchmarkApplyStep(b *testing.B) {
 	}
 }
 
+// BenchmarkFork takes a fork and keeps it. What a change of it costs is BenchmarkDigestAfterOneChange.
+func BenchmarkFork(b *testing.B) {
+	g := big(b, 100_000)
+	forks := make([]warp.Graph, 0, 1<<20)
+	for b.Loop() {
+		if len(forks) == cap(forks) {
+			forks = forks[:0]
+		}
+		forks = append(forks, g)
+	}
+}
+
 func BenchmarkDigestAfterOneChange(b *testing.B) {
 	g := big(b, 100_000)
 	g.Digest()

@@ -105,12 +105,17 @@ func (w *Workspace) GC(ctx context.Context, keep *time.Duration, dry bool) (*Col
 	if w.store == nil {
 		return &Collected{Keep: age, DryRun: dry}, nil
 	}
-	return w.collect(ctx, age, 0, dry)
+	out, err := w.collect(ctx, time.Now().Add(-age), 0, dry)
+	if out != nil {
+		out.Keep = age
+	}
+	return out, err
 }
 
-func (w *Workspace) collect(ctx context.Context, age, pack time.Duration, dry bool) (*Collected, error) {
-	out := &Collected{Keep: age, DryRun: dry}
-	k, err := w.keeps(ctx, time.Now().Add(-age))
+// collect lets go of what is older than cutoff, and compresses what is older than pack.
+func (w *Workspace) collect(ctx context.Context, cutoff time.Time, pack time.Duration, dry bool) (*Collected, error) {
+	out := &Collected{DryRun: dry}
+	k, err := w.keeps(ctx, cutoff)
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +297,7 @@ func (w *Workspace) tidy(ctx context.Context) error {
 	size += w.store.Written()
 	switch {
 	case err != nil || now.Sub(time.Unix(last, 0)) > tidyEvery || size > limit:
-		_, err := w.collect(ctx, age, packLater, false)
+		_, err := w.collect(ctx, now.Add(-age), packLater, false)
 		return err
 	case w.store.Written() > 0:
 		return w.tidied(time.Unix(last, 0), size)

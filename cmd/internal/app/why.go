@@ -63,7 +63,18 @@ func (w *Workspace) Why(ctx context.Context, x string) (*Why, error) {
 			paths = append(paths, c.Path)
 		}
 	}
-	if fp, err := w.base.Stat(rel); err == nil && fp.Kind != sws.Absent {
+	if e, _, err := w.base.Entry(rel); err == nil && e.Kind != sws.Absent {
+		g, err := w.system()
+		if err != nil {
+			return nil, err
+		}
+		if by := runner.MakersOf(g, rel, e); len(by) > 0 {
+			out := &Why{Kind: "path", Name: rel, Lines: []string{rel + "   " + describe(runner.EntryOf(e))}}
+			for _, m := range by {
+				out.Lines = append(out.Lines, fmt.Sprintf("  written by %s, run %d, of which the history tells no more", m.Step, m.Run))
+			}
+			return out, nil
+		}
 		return &Why{Kind: "path", Name: rel, Lines: []string{rel + "   no run wrote it"}}, nil
 	}
 	return nil, usagef("%s is no path that a run wrote and no step that ran%s", x, suggest(x, append(steps, paths...)))
