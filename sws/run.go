@@ -113,7 +113,8 @@ func (set *Set) overlay(ctx context.Context, pool *sandbox.Pool, slot int, v *Vi
 	}
 	sc.Dir = filepath.Join(set.space.path, c.Dir)
 	sc.Overlay = &sandbox.Overlay{Lower: stack, Hide: []string{Meta}, Upper: l.in.path + "/" + l.upper(), Work: l.in.path + "/" + l.work()}
-	sc.Unmount = !c.Leaf
+	// A mount that lingers holds what its command wrote. On a disk that may be the room that somebody needs next.
+	sc.Unmount = !c.Leaf || !l.in.memory
 	res, err := pool.Run(ctx, slot, sc)
 	if err != nil {
 		return res, err

@@ -391,7 +391,7 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 	t.Logf("it failed in: %v", in)
-	for _, where := range []string{"nothing", "history", "store", "staging"} {
+	for _, where := range []string{"nothing", "history", "step", "store", "staging"} {
 		require.NotZero(t, in[where], "never in %s: %v", where, in)
 	}
 }
