@@ -183,7 +183,7 @@ func TestChangeSetsAreWhatReallyHappened(t *testing.T) {
 		for round := range uint64(*rounds) {
 			root := tempDir(t)
 			first := exec.Command(self)
-			first.Dir, first.Env = root, []string{fmt.Sprintf("SWS_MESS=%d 90 %v", round*10+1, os.Geteuid() != 0)}
+			first.Dir, first.Env = root, []string{fmt.Sprintf("SWS_MESS=%d 90 %v", round*10+1, os.Geteuid() != 0), quietRace}
 			require.NoError(t, first.Run())
 			b := &bench{t: t, root: root, notes: &notes{}, small: round%2 == 1}
 			was := byPath(t, must(snapshot(root))) // before the base is looked at: it may touch files
@@ -244,7 +244,7 @@ func (b *bench) mess(self string, seed uint64, ops int, lower []*Layer) (*Layer,
 // self runs the test binary as a command.
 func (b *bench) self(self, env string, lower []*Layer) (*Layer, string) {
 	var out bytes.Buffer
-	c := Command{Argv: []string{"/mnt/self"}, Env: []string{env}, Output: &out, Binds: []sandbox.Bind{{From: self, To: "/mnt/self"}}, Small: b.small}
+	c := Command{Argv: []string{"/mnt/self"}, Env: []string{env, quietRace}, Output: &out, Binds: []sandbox.Bind{{From: self, To: "/mnt/self"}}, Small: b.small}
 	if b.space.options.Overlay == "copy" {
 		c.Argv, c.Binds = []string{self}, nil
 	}
