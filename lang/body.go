@@ -24,10 +24,15 @@ type body struct {
 	header diag.Range
 	attrs  []string // asked for so far
 	blocks []string
+	schema *Schema // what is asked for, if somebody wants to know: see [Describe]
 }
 
 func (d *decoder) body(b *hclsyntax.Block, labels ...string) *body {
 	out := &body{d: d, kind: b.Type, labels: b.Labels, syn: b.Body, header: RangeOf(b.DefRange()), attrs: make([]string, 0, 40)}
+	if d.schemas != nil {
+		out.schema = d.schemas[b]
+		out.schema.Labels = labels
+	}
 	if len(b.Labels) > len(labels) {
 		d.error(CodeLabels, RangeOf(b.LabelRanges[len(labels)]), fmt.Sprintf("%s block has %s", article(b.Type), plural(len(labels), "label")), "")
 	}
@@ -52,6 +57,7 @@ func (b *body) name(syn *hclsyntax.Block, i int) Name {
 // find returns the attribute, nil if it is absent.
 func (b *body) find(name string) *hclsyntax.Attribute {
 	b.attrs = append(b.attrs, name)
+	b.asked(name, "")
 	return b.syn.Attributes[name]
 }
 
@@ -117,6 +123,7 @@ func (b *body) block(kind string, labels ...string) (*body, *hclsyntax.Block) {
 // each returns the blocks of this kind.
 func (b *body) each(kind string) []*hclsyntax.Block {
 	b.blocks = append(b.blocks, kind)
+	b.askedBlock(kind)
 	var out []*hclsyntax.Block
 	for _, s := range b.syn.Blocks {
 		if s.Type == kind {
@@ -128,6 +135,9 @@ func (b *body) each(kind string) []*hclsyntax.Block {
 
 // rest returns the attributes not asked for yet, in written order: all of them are allowed.
 func (b *body) rest() []*Attr {
+	if b.schema != nil {
+		b.schema.Open = true
+	}
 	var out []*Attr
 	for name, a := range b.syn.Attributes { // order: sorted by position below
 		if slices.Contains(b.attrs, name) {
@@ -204,6 +214,7 @@ const (
 // expr returns the expression of an attribute, nil if it is absent, and checks it as far as it is literal.
 func (b *body) expr(name string, want shape) hcl.Expression {
 	a := b.find(name)
+	b.asked(name, want.takes())
 	if a == nil {
 		return nil
 	}
@@ -289,6 +300,7 @@ func Duration(s string) (time.Duration, error) {
 // it is absent or wrong.
 func (b *body) constant(name string, want cty.Type, takes string) (cty.Value, diag.Range) {
 	a := b.find(name)
+	b.asked(name, takes)
 	if a == nil {
 		return cty.NilVal, diag.Range{}
 	}
@@ -343,6 +355,9 @@ func (b *body) whole(name string) int {
 // word is one of a few words, "" if it is absent or wrong.
 func (b *body) word(name string, words ...string) string {
 	v, at := b.constant(name, cty.String, "one of "+strings.Join(quoted(words), ", "))
+	if a := b.asked(name, ""); a != nil {
+		a.Words = words
+	}
 	if v == cty.NilVal {
 		return ""
 	}
@@ -357,6 +372,7 @@ func (b *body) word(name string, words ...string) string {
 // strings is a written-out list of strings.
 func (b *body) strings(name string) []string {
 	a := b.find(name)
+	b.asked(name, listShape.takes())
 	if a == nil || broken(a.Expr) || !b.d.literal(name, a.Expr, listShape) {
 		return nil
 	}
@@ -381,6 +397,7 @@ func (b *body) strings(name string) []string {
 // object is the attributes of `name = { a = …, b = … }`, in written order; nil if it is absent.
 func (b *body) object(name string) []*Attr {
 	a := b.find(name)
+	b.asked(name, object.takes())
 	if a == nil {
 		return nil
 	}
@@ -419,6 +436,7 @@ func (d *decoder) object(name string, expr hcl.Expression) []*Attr {
 // names are the strings of `any = ["a", "b"]`: names.
 func (b *body) names(name string) []Name {
 	a := b.find(name)
+	b.asked(name, "a list of names")
 	if a == nil || broken(a.Expr) {
 		return nil
 	}

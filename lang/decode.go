@@ -20,6 +20,9 @@ type decoder struct {
 	m         *Module
 	functions []string // names, sorted
 	diags     diag.List
+
+	schemas map[*hclsyntax.Block]*Schema // of empty blocks, while a schema is made
+	root    *Schema
 }
 
 func (d *decoder) error(code string, at diag.Range, summary, detail string) {
@@ -97,7 +100,7 @@ const factNamespace = "fact::"
 
 // module decodes the top level of all files.
 func (d *decoder) module(bodies []*hclsyntax.Body) {
-	root := &body{d: d}
+	root := &body{d: d, schema: d.root}
 	seen := map[string]names{}
 	for _, kind := range []string{"variable", "local", "task", "fact", "slap", "pool", "worker", "secret", "method", "jitos"} {
 		seen[kind] = names{}
@@ -144,6 +147,9 @@ func (d *decoder) module(bodies []*hclsyntax.Body) {
 		root.syn = b
 		root.blocks = []string{"jitos", "variable", "locals", "use", "fact", "task", "method", "slap", "pool", "worker", "secret"}
 		root.attrs = nil
+		for _, kind := range root.blocks {
+			root.askedBlock(kind)
+		}
 		for name, a := range b.Attributes { // order: diagnostics are sorted
 			root.attrs = append(root.attrs, name)
 			d.error(CodeUnknownAttribute, RangeOf(a.NameRange), fmt.Sprintf("attribute %q outside of any block", name),
@@ -201,6 +207,7 @@ func (d *decoder) variable(syn *hclsyntax.Block, seen names) {
 // typ is the type of an attribute `type`.
 func (b *body) typ(name string) (cty.Type, *typeexpr.Defaults) {
 	a := b.find(name)
+	b.asked(name, "a type")
 	if a == nil || broken(a.Expr) {
 		return cty.DynamicPseudoType, nil
 	}
@@ -274,6 +281,7 @@ func (d *decoder) fact(syn *hclsyntax.Block, seen names) {
 	f := &Fact{Name: n.Name, Range: b.header, From: b.expr("from", collection), Keep: b.word("keep", "run", "fresh", "always")}
 	f.Description, _ = b.text("description")
 	var columns []*Attr
+	b.asked("columns", "an object of types")
 	if a := b.find("columns"); a != nil {
 		columns = d.object("columns", a.Expr) // types look like calls, but are none
 	}
@@ -354,6 +362,7 @@ func (d *decoder) param(syn *hclsyntax.Block) (*Param, Name) {
 // needs is an expression of needs. Those that are written out are checked here.
 func (b *body) needs() hcl.Expression {
 	expr := b.expr("needs", collection)
+	b.askedRef("needs", "a list of tasks", "task")
 	switch e := expr.(type) {
 	case *hclsyntax.TupleConsExpr:
 		for _, element := range e.Exprs {
@@ -386,6 +395,7 @@ func (b *body) effects() *Effects {
 // atoms are the facts of `asserts = [fact::x(…)]`.
 func (b *body) atoms(name string) []*Atom {
 	a := b.find(name)
+	b.askedRef(name, "a list of facts", "fact")
 	if a == nil || broken(a.Expr) {
 		return nil
 	}

@@ -77,7 +77,7 @@ func read(fsys fs.FS, name string) ([]byte, error) {
 
 // Parse is Load for texts in memory. The order of files is the order of declarations.
 func Parse(files []File) (*Module, diag.List) {
-	m := &Module{sources: make(map[string][]byte, len(files))}
+	m := &Module{sources: make(map[string][]byte, len(files)), bodies: make(map[string]*hclsyntax.Body, len(files))}
 	var syntax diag.List
 	var bodies []*hclsyntax.Body
 	doubtful := map[string]int{} // by file with syntax errors: the offset from which even its structure is a guess
@@ -91,6 +91,7 @@ func Parse(files []File) (*Module, diag.List) {
 			syntax = append(syntax, errors...)
 		}
 		if body != nil {
+			m.bodies[f.Name] = body
 			bodies = append(bodies, body)
 		}
 	}

@@ -3,6 +3,7 @@ package lang
 import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/flyingrobots/jitos/lang/diag"
@@ -29,6 +30,7 @@ type Module struct {
 
 	files   []string
 	sources map[string][]byte
+	bodies  map[string]*hclsyntax.Body
 }
 
 // Attr is `name = expression`, in a block or in an object.
@@ -298,6 +300,9 @@ type Secret struct {
 
 // Source returns the text of a file of the module as it was parsed, nil for any other file.
 func (m *Module) Source(file string) []byte { return m.sources[file] }
+
+// Body returns what was understood of a file of the module as it was written, nil if nothing was. It must not be changed.
+func (m *Module) Body(file string) *hclsyntax.Body { return m.bodies[file] }
 
 // Files are the module's files in the order they were read.
 func (m *Module) Files() []string { return m.files }

@@ -226,6 +226,7 @@ func (m *Module) plainTaskRef(expr hcl.Expression) (*TaskRef, diag.List) {
 // taskRef is the attribute `task`, nil if it is absent or none.
 func (b *body) taskRef() *TaskRef {
 	a := b.find("task")
+	b.askedRef("task", "a task", "task")
 	if a == nil {
 		return nil
 	}
@@ -237,6 +238,7 @@ func (b *body) taskRef() *TaskRef {
 // target is a reference to a slap or a task.
 func (b *body) target(name string) *Target {
 	a := b.find(name)
+	b.askedRef(name, "a slap or a task", "slap", "task")
 	if a == nil || broken(a.Expr) {
 		return nil
 	}
@@ -258,6 +260,7 @@ func (b *body) target(name string) *Target {
 // references are the names of a list such as `[step.a, step.b]`.
 func (b *body) references(name, root string) []*Name {
 	a := b.find(name)
+	b.askedRef(name, "a list of references", root)
 	if a == nil || broken(a.Expr) {
 		return nil
 	}
