@@ -13,13 +13,15 @@ import (
 // are the machine's, and tools name them in the key. The result is in the order of the file, without duplicates.
 func parseDeps(b []byte, root, dir string) ([]string, error) {
 	var raw []string
-	text := strings.TrimSpace(string(b))
-	if strings.HasPrefix(text, "[") {
+	if text := strings.TrimSpace(string(b)); strings.HasPrefix(text, "[") || strings.HasPrefix(text, "{") {
 		if err := json.Unmarshal(b, &raw); err != nil {
 			return nil, fmt.Errorf("not a JSON list of paths: %w", err)
 		}
 	} else {
-		raw = depWords(text)
+		var err error
+		if raw, err = depWords(string(b)); err != nil {
+			return nil, err
+		}
 	}
 	var out []string
 	seen := map[string]bool{}
@@ -36,16 +38,30 @@ func parseDeps(b []byte, root, dir string) ([]string, error) {
 	return out, nil
 }
 
-// depWords returns the prerequisites of every rule of a depfile.
-func depWords(s string) []string {
+// depWords returns the prerequisites of every rule of a depfile. A line that is no rule is an error: what it should have
+// named would be no input.
+func depWords(s string) ([]string, error) {
 	var out []string
 	var word strings.Builder
-	target := true // left of the colon
+	target, line, first := true, 1, "" // left of the colon; the first word there
 	flush := func() {
-		if w := word.String(); w != "" && !target {
+		switch w := word.String(); {
+		case w == "":
+		case !target:
 			out = append(out, w)
+		case first == "":
+			first = w
 		}
 		word.Reset()
+	}
+	end := func() error {
+		flush()
+		if target && first != "" {
+			return fmt.Errorf("line %d: there is no colon after the target %q: write \"target: path path\", or a JSON list of paths", line, first)
+		}
+		target, first = true, ""
+		line++
+		return nil
 	}
 	for i := 0; i < len(s); i++ {
 		c, next := s[i], byte(' ')
@@ -55,10 +71,18 @@ func depWords(s string) []string {
 		switch {
 		case c == '\\' && next == '\r' && i+2 < len(s) && s[i+2] == '\n':
 			flush()
+			line++
 			i += 2
 		case c == '\\' && next == '\n':
 			flush()
+			line++
 			i++
+		case c == '#' && target && first == "" && word.Len() == 0: // a comment
+			for i+1 < len(s) && s[i+1] != '\n' {
+				i++
+			}
+		case c == 0:
+			return nil, fmt.Errorf("line %d: it is no text", line)
 		case c == '\\' && (next == ' ' || next == '#' || next == '\\' || next == ':'):
 			word.WriteByte(next)
 			i++
@@ -66,8 +90,9 @@ func depWords(s string) []string {
 			word.WriteByte('$')
 			i++
 		case c == '\n':
-			flush()
-			target = true
+			if err := end(); err != nil {
+				return nil, err
+			}
 		case c == ' ' || c == '\t' || c == '\r':
 			flush()
 		case c == ':' && target && (next == ' ' || next == '\t' || next == '\n' || next == '\r' || next == '\\' || i+1 == len(s)):
@@ -77,6 +102,5 @@ func depWords(s string) []string {
 			word.WriteByte(c)
 		}
 	}
-	flush()
-	return out
+	return out, end()
 }

@@ -20,7 +20,8 @@ func TestDeps(t *testing.T) {
 		"CRLF":                                 {in: "a.o: a.c \\\r\n b.h\r\n", want: []string{"a.c", "b.h"}},
 		"duplicates are named once":            {in: "a.o: a.c b.h b.h\nb.o: b.h\n", want: []string{"a.c", "b.h"}},
 		"a JSON list":                          {in: `["a.c", "/w/b.h", "../out"]`, want: []string{"a.c", "b.h"}},
-		"nothing":                              {in: ""},
+		"comments":                             {in: "# made by a#b\na.o: a.c\n", want: []string{"a.c"}},
+		"nothing":                              {in: "\n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -29,8 +30,15 @@ func TestDeps(t *testing.T) {
 			require.Equal(t, tt.want, got)
 		})
 	}
-	_, err := parseDeps([]byte(`["a.c"`), "/w", "")
-	require.ErrorContains(t, err, "JSON")
+	for in, want := range map[string]string{
+		`["a.c"`:                             "JSON",
+		`{"a.o": ["a.c"]}`:                   "JSON",
+		"\na.o: a.c \\\n b.h\nsrc/c.c d.c\n": `line 4: there is no colon after the target "src/c.c"`,
+		"a.o: a.c\n\x00\x01":                 "line 2: it is no text",
+	} {
+		_, err := parseDeps([]byte(in), "/w", "")
+		require.ErrorContains(t, err, want, "%q", in)
+	}
 }
 
 func FuzzDeps(f *testing.F) {

@@ -232,7 +232,7 @@ func (c *tryCmd) decide(ctx context.Context, s *session, w *app.Workspace, out *
 	}
 	for {
 		if answer == "" {
-			answer = s.ask("Keep? [y]es  [n]o  [d]iff  [h]old: ")
+			answer = s.ask(ctx, "Keep? [y]es  [n]o  [d]iff  [h]old: ")
 		}
 		switch answer {
 		case "y":
@@ -263,7 +263,11 @@ func (c *tryCmd) decide(ctx context.Context, s *session, w *app.Workspace, out *
 				return nil
 			}
 			set := func(verb string) string { return fmt.Sprintf("jitos sws %s %d", verb, out.SWS) }
-			return s.say("Held as sws %d, the workspace is as it was.  %s", out.SWS, s.hints(set("diff"), set("collapse"), set("discard")))
+			err := s.say("Held as sws %d, the workspace is as it was.  %s", out.SWS, s.hints(set("diff"), set("collapse"), set("discard")))
+			if interrupted := context.Cause(ctx); err == nil && interrupted != nil {
+				err = &toldError{exitCode(interrupted)}
+			}
+			return err
 		}
 		answer = ""
 	}

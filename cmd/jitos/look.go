@@ -206,6 +206,9 @@ func whyNot(ctx context.Context, w *app.Workspace, task, method string) (*app.Wh
 	case taken:
 		say("method %s is taken", method)
 	default:
+		if err := w.HasMethod(task, method); err != nil {
+			return nil, err
+		}
 		say("method %s of %s was not needed: one that is written before it was possible", method, task)
 	}
 	return out, nil

@@ -81,8 +81,8 @@ func timeless(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// terminal runs a command on a pseudo-terminal of 80 columns, types the contents of a file, and leaves what the
-// terminal was sent in terminal.txt: terminal keys jitos try -- true.
+// terminal runs a command on a pseudo-terminal of 80 columns, types the contents of a file when it is first asked
+// something, and leaves what the terminal was sent in terminal.txt: terminal keys jitos try -- true.
 func terminal(ts *testscript.TestScript, neg bool, args []string) {
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	ts.Check(err)
@@ -104,11 +104,20 @@ func terminal(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(cmd.Start())
 	tty.Close()
-	_, err = io.WriteString(master, ts.ReadFile(args[0]))
-	ts.Check(err)
+	keys := ts.ReadFile(args[0])
 	var sent bytes.Buffer
-	if _, err := io.Copy(&sent, master); !errors.Is(err, syscall.EIO) { // EIO: nobody has the terminal any more
+	for piece := make([]byte, 4096); ; {
+		n, err := master.Read(piece)
+		sent.Write(piece[:n])
+		if errors.Is(err, syscall.EIO) { // nobody has the terminal any more
+			break
+		}
 		ts.Check(err)
+		if bytes.HasSuffix(sent.Bytes(), []byte(": ")) {
+			_, err := io.WriteString(master, keys)
+			ts.Check(err)
+			keys = ""
+		}
 	}
 	err = cmd.Wait()
 	ts.Logf("%s", sent.String())

@@ -201,7 +201,7 @@ func (s *session) failJSON(err error, list diag.List, code int) {
 		Error       string
 		Exit        int
 		Diagnostics diag.List
-	}{err.Error(), code, list}) // there is nowhere left to tell it
+	}{err.Error(), code, list.Sorted()}) // there is nowhere left to tell it
 }
 
 // hint is what to do about an error that does not say it itself.

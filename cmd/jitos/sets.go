@@ -202,7 +202,7 @@ func (c *swsDiscardCmd) run(ctx context.Context, s *session) error {
 }
 
 // ask asks a person for one letter. Where there is none to ask, or they go away, the answer is to hold.
-func (s *session) ask(question string) string {
+func (s *session) ask(ctx context.Context, question string) string {
 	if !term.IsTerminal(int(s.stdin.Fd())) || !term.IsTerminal(int(s.out.Fd())) {
 		s.note("There is no terminal to ask on, so it is held. Decide with --yes, --no or --hold.")
 		return "h"
@@ -211,11 +211,20 @@ func (s *session) ask(question string) string {
 		s.answers = bufio.NewReader(s.stdin)
 	}
 	fmt.Fprint(s.out, question)
-	line, err := s.answers.ReadString('\n')
-	if err != nil {
-		fmt.Fprintln(s.out)
-		return "h"
+	answer := make(chan string, 1)
+	go func() { // it may wait for ever, which a signal must not
+		if line, err := s.answers.ReadString('\n'); err == nil {
+			answer <- strings.ToLower(strings.TrimSpace(line))
+		}
+		close(answer)
+	}()
+	select {
+	case line, ok := <-answer:
+		if ok {
+			return line[:min(1, len(line))]
+		}
+	case <-ctx.Done():
 	}
-	line = strings.ToLower(strings.TrimSpace(line))
-	return line[:min(1, len(line))]
+	fmt.Fprintln(s.out)
+	return "h"
 }

@@ -1,8 +1,7 @@
 // Package diag holds what jitos has to say about a text: diagnostics with a stable code, the tightest
-// source range, related places and one suggestion, and the two forms they are shown in.
+// source range, related places and one suggestion, and the form that people are shown.
 //
-// It knows neither HCL nor what any code means to the packages that report it. Start with [Diagnostic],
-// then [Printer] (for people) and [JSON] (for programs).
+// It knows neither HCL nor what any code means to the packages that report it. Start with [Diagnostic], then [Printer].
 package diag
 
 import (

@@ -3,7 +3,6 @@ package diag
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -242,11 +241,3 @@ func cells() *runewidth.Condition { return &runewidth.Condition{} }
 func width(s string) int { return cells().StringWidth(s) }
 
 func pad(s string, n int) string { return s + strings.Repeat(" ", max(n-width(s), 0)) }
-
-// JSON is l, sorted, as an array of objects: `[]` if there are none.
-func JSON(l List) ([]byte, error) {
-	if len(l) == 0 {
-		return []byte("[]"), nil
-	}
-	return json.Marshal(l.Sorted())
-}

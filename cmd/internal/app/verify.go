@@ -335,10 +335,16 @@ func (w *Workspace) todo(ctx context.Context, r Request) ([]string, error) {
 
 // lookAfresh takes a new look at the workspace, trusting known for the digests of files.
 func (w *Workspace) lookAfresh(known func(string) (sws.Fingerprint, cas.Digest, bool)) error {
-	var err error
-	if w.base, err = sws.NewBase(w.root, known); err != nil {
+	base, err := sws.NewBase(w.root, known)
+	if err != nil {
 		return err
 	}
+	if w.base != nil {
+		if err := w.base.Close(); err != nil {
+			return err
+		}
+	}
+	w.base = base
 	w.ignore = runner.NewIgnore(w.root, w.base, nil)
 	return nil
 }

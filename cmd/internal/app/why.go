@@ -80,6 +80,25 @@ func (w *Workspace) Why(ctx context.Context, x string) (*Why, error) {
 	return nil, usagef("%s is no path that a run wrote and no step that ran%s", x, suggest(x, append(steps, paths...)))
 }
 
+// HasMethod says of a method that the workflow, as it was last compiled, does not have that it is not there.
+func (w *Workspace) HasMethod(task, method string) error {
+	task, _, _ = strings.Cut(task, "[") // a member has the methods of its family
+	var names []string
+	for _, m := range w.module.Methods {
+		if m.Task.Name != task {
+			continue
+		}
+		if m.Name == method {
+			return nil
+		}
+		names = append(names, m.Name)
+	}
+	if len(names) == 0 {
+		return usagef("task %s has no methods: it is done in one way", task)
+	}
+	return usagef("task %s has no method %s: there are %s%s", task, method, strings.Join(names, ", "), suggest(method, names))
+}
+
 // relative turns a path as a person types it into one of the workspace.
 func (w *Workspace) relative(p string) (string, error) {
 	if !filepath.IsAbs(p) {
