@@ -1,6 +1,8 @@
 package compiler
 
 import (
+	"github.com/hashicorp/hcl/v2"
+
 	"github.com/flyingrobots/jitos/lang"
 	"github.com/flyingrobots/jitos/lang/diag"
 )
@@ -14,6 +16,9 @@ type Options struct {
 	// Known is what package lang said about the module. It is not said again in other words, and with errors in it no plans
 	// are made.
 	Known diag.List
+	// Scoped is told of every expression that may refer to something, with the names that it may refer to, as they are
+	// written: "var.version", "task.compile", "fact::installed". nil: nobody wants to know.
+	Scoped func(x hcl.Expression, names func() []string)
 }
 
 // Target is what can be applied.

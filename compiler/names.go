@@ -38,6 +38,49 @@ func (s scope) roots() []string {
 	return out
 }
 
+// below is what may follow a root in a scope.
+func (n *names) below(root string, s scope) []string {
+	switch root {
+	case "var":
+		return n.variables()
+	case "local":
+		return n.localNames()
+	case "param":
+		return s.params
+	case "any":
+		return s.any
+	case "each":
+		return []string{"key", "value"}
+	case "self":
+		return []string{"inputs", "outputs"}
+	case "plan":
+		return []string{"cost"}
+	case "step":
+		return s.steps
+	case "task":
+		return n.taskNames
+	}
+	return nil
+}
+
+// available are all names that an expression in s may refer to, as they are written.
+func (n *names) available(s scope) (out []string) {
+	for _, root := range s.roots() {
+		for _, name := range n.below(root, s) {
+			out = append(out, root+"."+name)
+		}
+	}
+	if s.noFacts {
+		return out
+	}
+	for _, f := range n.u.module.Facts {
+		if s.changing || f.From != nil {
+			out = append(out, "fact::"+f.Name)
+		}
+	}
+	return out
+}
+
 // names resolves what expressions refer to.
 type names struct {
 	*evaluator
@@ -45,12 +88,16 @@ type names struct {
 	tasks     map[string]*task
 	taskNames []string
 	uses      map[string]bool
+	scoped    func(hcl.Expression, func() []string) // Options.Scoped
 }
 
 // check resolves the names in x. One that does not resolve makes x bad.
 func (n *names) check(x hcl.Expression, s scope) {
 	if x == nil {
 		return
+	}
+	if n.scoped != nil {
+		n.scoped(x, func() []string { return n.available(s) })
 	}
 	if r := n.refer(x); len(r.names) == 0 && len(r.calls) == 0 {
 		return
@@ -110,19 +157,19 @@ func (n *names) traversal(t hcl.Traversal, s scope) {
 	}
 	switch root {
 	case "var":
-		n.oneOf(whole, "variable", attr, n.variables(), "var.")
+		n.oneOf(whole, "variable", attr, n.below(root, s), "var.")
 	case "local":
-		n.oneOf(whole, "local", attr, n.localNames(), "local.")
+		n.oneOf(whole, "local", attr, n.below(root, s), "local.")
 	case "param":
-		n.oneOf(whole, "parameter", attr, s.params, "param.")
+		n.oneOf(whole, "parameter", attr, n.below(root, s), "param.")
 	case "any":
-		n.oneOf(whole, "free variable", attr, s.any, "any.")
+		n.oneOf(whole, "free variable", attr, n.below(root, s), "any.")
 	case "each":
-		n.oneOf(whole, "attribute", attr, []string{"key", "value"}, "each.")
+		n.oneOf(whole, "attribute", attr, n.below(root, s), "each.")
 	case "self":
-		n.oneOf(whole, "attribute", attr, []string{"inputs", "outputs"}, "self.")
+		n.oneOf(whole, "attribute", attr, n.below(root, s), "self.")
 	case "plan":
-		n.oneOf(whole, "attribute", attr, []string{"cost"}, "plan.")
+		n.oneOf(whole, "attribute", attr, n.below(root, s), "plan.")
 	case "step":
 		n.unsupported(whole, "the result of a step")
 	case "task":

@@ -63,7 +63,7 @@ func Compile(m *lang.Module, o Options) (*Program, diag.List) {
 	}
 	e := u.newEvaluator(world, false)
 	e.diags = given
-	p := &Program{names: &names{evaluator: e, u: u, tasks: map[string]*task{}, uses: map[string]bool{}}, rules: map[string]warp.Rule{}, slaps: map[string]*slap{}}
+	p := &Program{names: &names{evaluator: e, u: u, tasks: map[string]*task{}, uses: map[string]bool{}, scoped: o.Scoped}, rules: map[string]warp.Rule{}, slaps: map[string]*slap{}}
 	p.declare()
 	p.resolve()
 	u.validate(e)
