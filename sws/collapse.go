@@ -163,7 +163,7 @@ func (s *Space) prepare(base *Base, t Transaction) (ops []op, froms []*Layer, er
 		}
 	}
 	if len(conflicts) > 0 {
-		return nil, nil, &ConflictError{Paths: conflicts}
+		return nil, nil, s.conflicting(base, conflicts, t.Reads)
 	}
 	moves, err := trim(base, t.Changes)
 	if errors.Is(err, ErrChanged) {
@@ -234,6 +234,11 @@ func (s *Space) verify(base *Base, ops []op, reads []Read) error {
 			out = append(out, Conflict{Path: o.Path, Was: o.Base, Is: o.Base, Want: o.After, Why: "has got something new in it: " + Quote(extra)})
 		}
 	}
+	return s.conflicting(base, out, reads)
+}
+
+// conflicting adds what was read and is something else now to what is in conflict, and is nil if nothing is.
+func (s *Space) conflicting(base *Base, out []Conflict, reads []Read) error {
 	for _, r := range reads {
 		is, ok, err := base.unchanged(r.Path, r.Fingerprint, s.root)
 		if err != nil {

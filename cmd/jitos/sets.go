@@ -182,7 +182,27 @@ func (c *swsCollapseCmd) run(ctx context.Context, s *session) error {
 		done = fmt.Sprintf("It would be let in: %s.  %s", screen.Count(screen.Files(o.Changed), "file"),
 			s.hints(fmt.Sprintf("jitos sws collapse %d", c.ID)))
 	}
-	return s.end(ctx, o, screen.Asked{Command: fmt.Sprintf("jitos sws collapse %d", c.ID), Done: done})
+	command := fmt.Sprintf("jitos sws collapse %d", c.ID)
+	if o.Status == runner.Conflicted { // only running it again makes another result
+		if command, err = again(ctx, w, int(c.ID)); err != nil {
+			return err
+		}
+	}
+	return s.end(ctx, o, screen.Asked{Command: command, Done: done})
+}
+
+// again is the command that makes a set anew; "" if it cannot be told from the record.
+func again(ctx context.Context, w *app.Workspace, id int) (string, error) {
+	sets, err := w.Sets(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, set := range sets {
+		if set.ID == id && set.What == "" && !strings.Contains(set.Target, "(") {
+			return "jitos apply " + screen.Quote(set.Target), nil
+		}
+	}
+	return "", nil
 }
 
 type swsDiscardCmd struct {

@@ -21,6 +21,7 @@ type Set struct {
 	ID      int
 	Run     int
 	Target  string
+	What    string // as of its run
 	State   string // "ACTIVE", "HELD", "COLLAPSED" or "DISCARDED", folded from the history
 	Reason  string
 	At      time.Time
@@ -46,7 +47,7 @@ func (w *Workspace) Sets(ctx context.Context) ([]Set, error) {
 		if r.SWS < 0 {
 			continue
 		}
-		s := Set{ID: r.SWS, Run: r.N, Target: r.Target, Reason: r.Reason, At: r.At, Changes: files(r.Changes)}
+		s := Set{ID: r.SWS, Run: r.N, Target: r.Target, What: r.What, Reason: r.Reason, At: r.At, Changes: files(r.Changes)}
 		switch r.Status {
 		case "done":
 			s.State = "COLLAPSED"

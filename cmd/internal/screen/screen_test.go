@@ -137,11 +137,19 @@ func TestSummaryEndsWithWhatToDo(t *testing.T) {
 				"  jitos apply x                             run what is affected again on top of your version\n" +
 				"  jitos sws collapse 11 --keep=sws gen.go   take what the run made\n"},
 		"a conflict about an input": {runner.Outcome{Status: runner.Conflicted, Run: 11, SWS: 11, Conflicts: []sws.Conflict{{Path: "in", Read: true}}},
-			"Conflict: 1 file changed while it was being made  exit 3\n" +
+			"Conflict: 1 file changed after the run read it  exit 3\n" +
 				"  in   you: deleted                 the run: read it\n" +
 				"Your version is untouched; the run is held as sws 11.\n" +
 				"  jitos apply x                         run what is affected again on top of your version\n" +
-				"  jitos sws collapse 11 --keep=sws in   take what the run made\n"},
+				"  jitos sws collapse 11 --keep=sws in   take what the run made from what it read\n"},
+		"a conflict about both": {runner.Outcome{Status: runner.Conflicted, Run: 11, SWS: 11, Conflicts: []sws.Conflict{
+			{Path: "d", Is: sws.Fingerprint{Kind: sws.Dir}, Why: "has got something new in it: x"}, {Path: "in", Read: true}}},
+			"Conflict: 2 files changed since the run began  exit 3\n" +
+				"  d    you: has got something new in it: x  the run: deletes it  jitos sws diff 11 d\n" +
+				"  in   you: deleted                 the run: read it\n" +
+				"Your versions are untouched; the run is held as sws 11.\n" +
+				"  jitos apply x                      run what is affected again on top of your version\n" +
+				"  jitos sws collapse 11 --keep=sws   take what the run made\n"},
 		"it is refused": {runner.Outcome{Status: runner.Refused, Run: 4, Reason: "assume \"clean tree\" does not hold"},
 			"Refused: assume \"clean tree\" does not hold\nNothing was changed (run 4).  jitos show 4\n"},
 	}

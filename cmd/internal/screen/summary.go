@@ -15,7 +15,7 @@ import (
 type Asked struct {
 	Command string // as a person would type it again: "jitos apply release"; "" if that makes no sense
 	Hold    bool   // keep the result aside, whatever the outcome
-	Done    string // what is said of a run that is done, instead of how many files were collapsed
+	Done    string // what is said when all is as asked for, instead of how many files were collapsed or are held
 
 	last    []runner.Change // of the step that ended last
 	printed bool            // the step that failed last printed something
@@ -58,6 +58,10 @@ func Summary(s Style, o *runner.Outcome, asked Asked) string {
 			say("%d ways failed first: %s", n, show)
 		}
 	case runner.Held:
+		if asked.Done != "" {
+			say("%s", asked.Done)
+			break
+		}
 		set := func(verb string) string { return fmt.Sprintf("jitos sws %s %d", verb, o.SWS) }
 		if o.Reason != "" && !asked.Hold {
 			say("%s", Clean(o.Reason))
@@ -108,10 +112,24 @@ func conflict(b *strings.Builder, s Style, o *runner.Outcome, command string) {
 		fmt.Fprintf(b, "Nothing was put back (run %d). Move your version aside, or make it what the run made, and undo again.\n", o.Run)
 		return
 	}
-	head := fmt.Sprintf("Conflict: %s changed while it was being made", Count(n, "file"))
-	if n != 1 {
-		head = fmt.Sprintf("Conflict: %s changed while they were being made", Count(n, "file"))
+	read := 0
+	for _, c := range o.Conflicts {
+		if c.Read {
+			read++
+		}
 	}
+	they, were := "it", "it was"
+	if n != 1 {
+		they, were = "them", "they were"
+	}
+	since := "since the run began"
+	switch read {
+	case 0:
+		since = fmt.Sprintf("while %s being made", were)
+	case n:
+		since = fmt.Sprintf("after the run read %s", they)
+	}
+	head := fmt.Sprintf("Conflict: %s changed %s", Count(n, "file"), since)
 	fmt.Fprintf(b, "%s%s\n", s.Red(pad(head, min(78, max(0, s.Width-6)))), "  exit 3")
 	width := 0
 	for _, c := range o.Conflicts {
@@ -122,7 +140,11 @@ func conflict(b *strings.Builder, s Style, o *runner.Outcome, command string) {
 		if c.Read { // the run has no version of it
 			diff = ""
 		}
-		line := fmt.Sprintf("  %s   you: %-22s  the run: %-10s  %s", pad(Clean(c.Path), width), yours(c.Is), theirs(c), diff)
+		you := yours(c.Is)
+		if c.Why != "" {
+			you = Clean(c.Why)
+		}
+		line := fmt.Sprintf("  %s   you: %-22s  the run: %-10s  %s", pad(Clean(c.Path), width), you, theirs(c), diff)
 		fmt.Fprintln(b, strings.TrimRight(line, " "))
 	}
 	it := "Your version is"
@@ -135,8 +157,14 @@ func conflict(b *strings.Builder, s Style, o *runner.Outcome, command string) {
 		keep += " " + Quote(o.Conflicts[0].Path)
 	}
 	column := max(len(command), len(keep))
-	fmt.Fprintf(b, "  %s   run what is affected again on top of your version\n", pad(command, column))
-	fmt.Fprintf(b, "  %s   take what the run made\n", pad(keep, column))
+	if command != "" {
+		fmt.Fprintf(b, "  %s   run what is affected again on top of your version\n", pad(command, column))
+	}
+	take := "take what the run made"
+	if read == n {
+		take += " from what it read"
+	}
+	fmt.Fprintf(b, "  %s   %s\n", pad(keep, column), take)
 }
 
 func yours(f sws.Fingerprint) string {
