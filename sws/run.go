@@ -25,6 +25,7 @@ type Command struct {
 	Binds   []sandbox.Bind
 	Network bool
 	Output  io.Writer // stdout and stderr as they come, from one goroutine
+	Stdout  io.Writer // see sandbox.Command.Stdout
 	Timeout time.Duration
 	Grace   time.Duration // from asking the command to end to killing it; 0 means 5 s
 	// Small says that little is likely to be written: the layer may lie in memory. A command that wrote too
@@ -72,7 +73,7 @@ func (set *Set) run(ctx context.Context, b *backend, in *room, slot int, lower [
 		return nil, sandbox.Result{}, err
 	}
 	v := set.View(lower)
-	sc := sandbox.Command{Argv: c.Argv, Env: c.Env, Binds: c.Binds, Network: c.Network, Output: c.Output, Timeout: c.Timeout, Grace: c.Grace}
+	sc := sandbox.Command{Argv: c.Argv, Env: c.Env, Binds: c.Binds, Network: c.Network, Output: c.Output, Stdout: c.Stdout, Timeout: c.Timeout, Grace: c.Grace}
 	var res sandbox.Result
 	var err error
 	if b.copy {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,7 +114,7 @@ func (p *Pool) start(net bool) (*proc, error) {
 	if err := pr.launch(attr, theirs); err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox: start of a slot: %w", err), pr.stop(), os.RemoveAll(s.temp))
 	}
-	err = send(pr.sock, frameSetup, &s, -1)
+	err = send(pr.sock, frameSetup, &s)
 	var a answer
 	if err == nil {
 		err = pr.answer(&a)
@@ -192,8 +193,8 @@ func identity(file string) ([]syscall.SysProcIDMap, error) {
 
 // answer reads the slot's next answer; errRetired if it has ended instead.
 func (s *proc) answer(a *answer) error {
-	kind, body, fd, err := receive(s.sock)
-	if fd >= 0 {
+	kind, body, fds, err := receive(s.sock)
+	for _, fd := range fds {
 		unix.Close(fd)
 	}
 	switch {
@@ -335,21 +336,38 @@ func (e *outputError) Unwrap() error { return e.err }
 // run runs one command. ctx may be nil: it cannot be cancelled.
 func (s *proc) run(ctx context.Context, c *Command) (Result, error) {
 	start := time.Now()
-	var pipe [2]int
-	// a new pipe per command: its flags and size stay with it
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		return Result{}, fmt.Errorf("pipe: %w", err)
+	w := watch{s: s, c: c}
+	to := []io.Writer{c.Output}
+	if c.Stdout != nil {
+		to = []io.Writer{both{c.Output, c.Stdout}, c.Output}
 	}
-	defer unix.Close(pipe[0])
-	err := send(s.sock, frameRun, c, pipe[1])
-	unix.Close(pipe[1])
+	var ends []int
+	var err error
+	for _, o := range to {
+		var pipe [2]int
+		// a new pipe per command: its flags and size stay with it
+		if err = unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+			err = fmt.Errorf("pipe: %w", err)
+			break
+		}
+		defer unix.Close(pipe[0])
+		w.pipes, ends = append(w.pipes, outPipe{pipe[0], o}), append(ends, pipe[1])
+	}
+	if err == nil {
+		err = send(s.sock, frameRun, c, ends...)
+	}
+	for _, fd := range ends {
+		unix.Close(fd)
+	}
+	if len(w.pipes) < len(to) {
+		return Result{}, err
+	}
 	if err != nil {
 		if errors.Is(s.answer(&answer{}), errRetired) {
 			return Result{}, errRetired
 		}
 		return Result{}, err
 	}
-	w := watch{s: s, c: c, pipe: pipe[0]}
 	a, err := w.until(ctx)
 	res := Result{TimedOut: w.timedOut, Wall: time.Since(start)}
 	if err != nil {
@@ -376,19 +394,41 @@ func (s *proc) run(ctx context.Context, c *Command) (Result, error) {
 type watch struct {
 	s        *proc
 	c        *Command
-	pipe     int
+	pipes    []outPipe
 	outErr   error
 	timedOut bool
 	termed   bool
 	killed   bool
 }
 
+// outPipe is what a command writes to, and who gets it.
+type outPipe struct {
+	fd int
+	to io.Writer // nil: nobody
+}
+
+// both writes to two; either may be nil.
+type both [2]io.Writer
+
+func (b both) Write(p []byte) (int, error) {
+	for _, w := range b {
+		if w != nil {
+			if _, err := w.Write(p); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return len(p), nil
+}
+
 // until returns the slot's answer. A command may close its output and live on, and its output may stay open after
 // it has ended (a descriptor on its way through a socket): so both are awaited, the answer decides.
 func (w *watch) until(ctx context.Context) (a answer, err error) {
 	s := w.s
-	if err := s.wait.add(w.pipe); err != nil {
-		return a, err
+	for _, p := range w.pipes {
+		if err := s.wait.add(p.fd); err != nil {
+			return a, err
+		}
 	}
 	deadline := time.Time{}
 	if w.c.Timeout > 0 {
@@ -411,16 +451,25 @@ func (w *watch) until(ctx context.Context) (a answer, err error) {
 		if err != nil {
 			return a, err
 		}
-		if slices.Contains(ready, w.pipe) { // first the output that is there
-			if !w.copy(buf) {
-				err = s.wait.drop(w.pipe)
+		had := false
+		for _, p := range w.pipes { // first the output that is there
+			if !slices.Contains(ready, p.fd) {
+				continue
+			}
+			had = true
+			if !w.copy(p, buf) {
+				err = s.wait.drop(p.fd)
 			} else if w.outErr != nil && !w.termed {
 				err = w.stop()
 			}
 			if err != nil {
 				return a, err
 			}
-		} else if slices.Contains(ready, s.sock) {
+		}
+		if had {
+			continue
+		}
+		if slices.Contains(ready, s.sock) {
 			if err := s.answer(&a); err != nil {
 				return a, err
 			}
@@ -460,30 +509,32 @@ func (w *watch) stop() error {
 	if err := w.s.wait.until(time.Now().Add(grace)); err != nil {
 		return err
 	}
-	if err := send(w.s.sock, kind, nil, -1); err != nil && !errors.Is(err, unix.EPIPE) {
+	if err := send(w.s.sock, kind, nil); err != nil && !errors.Is(err, unix.EPIPE) {
 		return err
 	}
 	return nil // EPIPE: the slot is gone, reading its answer says so
 }
 
 // copy passes on one piece of output and reports whether more may come.
-func (w *watch) copy(buf []byte) bool {
-	n, err := unix.Read(w.pipe, buf)
+func (w *watch) copy(p outPipe, buf []byte) bool {
+	n, err := unix.Read(p.fd, buf)
 	if err == unix.EINTR {
 		return true
 	}
-	if n > 0 && w.c.Output != nil && w.outErr == nil {
-		_, w.outErr = w.c.Output.Write(buf[:n])
+	if n > 0 && p.to != nil && w.outErr == nil {
+		_, w.outErr = p.to.Write(buf[:n])
 	}
 	return n > 0
 }
 
-// rest passes on what is still in the pipe, all writers being dead.
+// rest passes on what is still in the pipes, all writers being dead.
 func (w *watch) rest(buf []byte) error {
-	if err := unix.SetNonblock(w.pipe, true); err != nil {
-		return err
-	}
-	for w.copy(buf) {
+	for _, p := range w.pipes {
+		if err := unix.SetNonblock(p.fd, true); err != nil {
+			return err
+		}
+		for w.copy(p, buf) {
+		}
 	}
 	return nil
 }

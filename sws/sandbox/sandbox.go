@@ -84,6 +84,7 @@ type Command struct {
 	Binds   []Bind
 	Network bool      // the host's network; else a private one with lo up
 	Output  io.Writer // stdout and stderr together, as it comes, from one goroutine; an error of it ends the command
+	Stdout  io.Writer // what comes on stdout once more; nil: nobody wants to know it apart. Then the two keep their order
 	Timeout time.Duration
 	// Grace is the time from TERM to the command's process group to KILL of everything. 0 means 5 s.
 	Grace time.Duration

@@ -209,6 +209,21 @@ func TestOutputThatEndsBeforeTheCommand(t *testing.T) {
 	require.Equal(t, 7, res.Exit)
 }
 
+func TestStdoutApart(t *testing.T) {
+	p := full(t)
+	for _, script := range []string{"echo value; echo talk >&2", "echo talk >&2; exec 2>&-; sleep 0.01; echo value", "echo value; exec >&-; sleep 0.01; echo talk >&2"} {
+		c := p.command(script)
+		var apart bytes.Buffer
+		c.Stdout = &apart
+		all, res := p.run(c)
+		require.Zero(t, res.Exit)
+		require.Equal(t, "value\n", apart.String(), script)
+		require.ElementsMatch(t, []string{"value", "talk"}, strings.Fields(all), script)
+	}
+	out, _ := p.sh("echo 1; echo 2 >&2; echo 3")
+	require.Equal(t, "1\n2\n3\n", out, "in one pipe again, in order")
+}
+
 func TestTimeout(t *testing.T) {
 	p := full(t)
 	// a slow machine may need longer than the timeout until the script is as far as it says

@@ -80,7 +80,7 @@ func serve(sock int) error {
 	if err := s.make(); err != nil {
 		a.failed = err.Error()
 	}
-	if err := send(sock, frameAnswer, &a, -1); err != nil || a.failed != "" {
+	if err := send(sock, frameAnswer, &a); err != nil || a.failed != "" {
 		return err
 	}
 	return s.loop()
@@ -108,7 +108,7 @@ func (s *slot) loop() error {
 		if err := s.idle(); err != nil {
 			return err
 		}
-		kind, body, out, err := receive(s.sock)
+		kind, body, outs, err := receive(s.sock)
 		if errors.Is(err, errGone) {
 			return s.finish()
 		}
@@ -122,15 +122,15 @@ func (s *slot) loop() error {
 		if err := read(body, &c); err != nil {
 			return err
 		}
-		a, err := s.run(&c, out)
+		a, err := s.run(&c, outs)
 		if err != nil {
 			a.failed = err.Error()
 		}
-		if err := send(s.sock, frameAnswer, &a, -1); err != nil || a.failed != "" {
+		if err := send(s.sock, frameAnswer, &a); err != nil || a.failed != "" {
 			return errors.Join(err, s.finish())
 		}
 		if err := s.cleanUp(); err != nil {
-			return errors.Join(send(s.sock, frameRetire, nil, -1), s.finish())
+			return errors.Join(send(s.sock, frameRetire, nil), s.finish())
 		}
 	}
 }
@@ -171,13 +171,18 @@ func (s *slot) finish() error {
 	return nil
 }
 
-// run runs one command to the end of its last process.
-func (s *slot) run(c *Command, out int) (a answer, err error) {
-	defer func() {
-		if out >= 0 {
-			unix.Close(out)
+// run runs one command to the end of its last process. outs are where it writes: stdout and stderr, or both in one.
+func (s *slot) run(c *Command, outs []int) (a answer, err error) {
+	shut := func() {
+		for _, fd := range outs {
+			unix.Close(fd)
 		}
-	}()
+		outs = nil
+	}
+	defer shut()
+	if len(outs) == 0 {
+		return a, errors.New("a command without an output")
+	}
 	env := s.environment(c.Env)
 	var v *view
 	if s.tree != nil {
@@ -192,11 +197,10 @@ func (s *slot) run(c *Command, out int) (a answer, err error) {
 			return a, err
 		}
 		s.nextPID()
-		ch = s.spawn.start(job{path: path, argv: c.Argv, env: env, dir: c.Dir, in: s.null, out: out})
+		ch = s.spawn.start(job{path: path, argv: c.Argv, env: env, dir: c.Dir, in: s.null, out: outs[0], err: outs[len(outs)-1]})
 		err = ch.err
 	}
-	unix.Close(out)
-	out = -1
+	shut()
 	var started error
 	switch {
 	case err != nil && s.missing(c.Dir) != nil:

@@ -19,7 +19,8 @@ type job struct {
 	path      string
 	argv, env []string
 	dir       string
-	in, out   int
+	in        int
+	out, err  int
 }
 
 type child struct {
@@ -99,7 +100,7 @@ func dropCaps() error {
 
 func (j job) fork(root string) child {
 	c := child{pidfd: -1}
-	attr := &syscall.ProcAttr{Dir: j.dir, Env: j.env, Files: []uintptr{uintptr(j.in), uintptr(j.out), uintptr(j.out)},
+	attr := &syscall.ProcAttr{Dir: j.dir, Env: j.env, Files: []uintptr{uintptr(j.in), uintptr(j.out), uintptr(j.err)},
 		Sys: &syscall.SysProcAttr{Setsid: true, Chroot: root, PidFD: &c.pidfd}}
 	if root == "" {
 		attr.Sys.Pdeathsig = unix.SIGKILL // a plain slot that is killed takes the command with it

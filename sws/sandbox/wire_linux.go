@@ -148,16 +148,16 @@ func read(body []byte, m interface{ wire(*wire) }) error {
 	return nil
 }
 
-// send writes one frame, with a descriptor if fd >= 0. m may be nil.
-func send(sock int, kind byte, m interface{ wire(*wire) }, fd int) error {
+// send writes one frame with descriptors. m may be nil.
+func send(sock int, kind byte, m interface{ wire(*wire) }, fds ...int) error {
 	w := &wire{b: []byte{0, 0, 0, 0, kind}}
 	if m != nil {
 		m.wire(w)
 	}
 	binary.LittleEndian.PutUint32(w.b, uint32(len(w.b)-5))
 	var rights []byte
-	if fd >= 0 {
-		rights = unix.UnixRights(fd)
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
 	}
 	for b := w.b; len(b) > 0; rights = nil {
 		n, err := unix.SendmsgN(sock, b, rights, nil, unix.MSG_NOSIGNAL)
@@ -175,9 +175,8 @@ func send(sock int, kind byte, m interface{ wire(*wire) }, fd int) error {
 // errGone says that the other side has closed its end.
 var errGone = errors.New("the other side is gone")
 
-// receive reads one frame and the descriptor that came with it, -1 if none.
-func receive(sock int) (kind byte, body []byte, fd int, err error) {
-	fd = -1
+// receive reads one frame and the descriptors that came with it.
+func receive(sock int) (kind byte, body []byte, fds []int, err error) {
 	var head [5]byte
 	var oob [64]byte
 	got := 0
@@ -187,11 +186,11 @@ func receive(sock int) (kind byte, body []byte, fd int, err error) {
 			continue
 		}
 		if err != nil || n == 0 {
-			return 0, nil, fd, errors.Join(errGone, err)
+			return 0, nil, fds, errors.Join(errGone, err)
 		}
 		if on > 0 {
-			if fd, err = rights(oob[:on]); err != nil {
-				return 0, nil, -1, err
+			if fds, err = rights(oob[:on]); err != nil {
+				return 0, nil, nil, err
 			}
 		}
 		got += n
@@ -203,26 +202,22 @@ func receive(sock int) (kind byte, body []byte, fd int, err error) {
 			continue
 		}
 		if err != nil || n == 0 {
-			return 0, nil, fd, errors.Join(errGone, err)
+			return 0, nil, fds, errors.Join(errGone, err)
 		}
 		b = b[n:]
 	}
-	return head[4], body, fd, nil
+	return head[4], body, fds, nil
 }
 
-func rights(oob []byte) (int, error) {
+func rights(oob []byte) (fds []int, err error) {
 	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return -1, err
+		return nil, err
 	}
 	for _, m := range msgs {
-		fds, err := unix.ParseUnixRights(&m)
-		if err != nil {
-			return -1, err
-		}
-		if len(fds) == 1 {
-			return fds[0], nil
+		if fds, err = unix.ParseUnixRights(&m); err != nil || len(fds) > 0 {
+			return fds, err
 		}
 	}
-	return -1, fmt.Errorf("%d control messages, no descriptor", len(msgs))
+	return nil, fmt.Errorf("%d control messages, no descriptor", len(msgs))
 }
