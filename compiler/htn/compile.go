@@ -65,6 +65,8 @@ type task struct {
 
 	byLength  []int32 // ways, those with the fewest steps first; nil: as written
 	recursive bool    // it, or something below it, can be below itself
+	open      bool    // it stands for what is not known yet
+	opens     bool    // it, or something below it, is open
 }
 
 func (t *task) group() bool { return t.op == nil && len(t.ways) == 0 }
@@ -145,12 +147,13 @@ func Compile(d Domain) (*Program, error) {
 	}
 	p.findInert()
 	p.findRecursive()
+	p.findOpen()
 	p.findLengths()
 	return p, nil
 }
 
 func (p *Program) task(out *task, in *Task) (err error) {
-	*out = task{name: in.Name, params: in.Params, cost: in.Cost, rng: in.Range}
+	*out = task{name: in.Name, params: in.Params, cost: in.Cost, rng: in.Range, open: in.Open, opens: in.Open}
 	c := scope{p: p, task: in.Name, vars: in.Params}
 	if err := c.check(in.Cost); err != nil {
 		return err
@@ -167,6 +170,9 @@ func (p *Program) task(out *task, in *Task) (err error) {
 	}
 	if in.When != nil {
 		return c.errorf("has a condition but no operator")
+	}
+	if in.Open {
+		return c.errorf("is open but has no operator")
 	}
 	out.ways = make([]way, len(in.Methods))
 	for i := range in.Methods {
@@ -610,6 +616,30 @@ func (p *Program) findRecursive() {
 		p.tasks[i].recursive = false
 		for _, u := range users[i] {
 			if uses[u]--; uses[u] == 0 {
+				queue = append(queue, u)
+			}
+		}
+	}
+}
+
+// findOpen marks the tasks that may have an open one below them.
+func (p *Program) findOpen() {
+	var queue []int32
+	for i := range p.tasks {
+		if p.tasks[i].open {
+			queue = append(queue, int32(i))
+		}
+	}
+	if queue == nil {
+		return
+	}
+	users := p.users()
+	for len(queue) > 0 {
+		i := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		for _, u := range users[i] {
+			if !p.tasks[u].opens {
+				p.tasks[u].opens = true
 				queue = append(queue, u)
 			}
 		}

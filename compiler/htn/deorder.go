@@ -16,7 +16,7 @@ type deorder struct {
 	regs   []int32
 
 	c      *Candidate
-	kids   []int32 // children of all nodes; those of node i, in the order of the method's steps, start at kidsAt[i]
+	kids   []int32 // children of all nodes; those of node i, in the order of the method's steps, start at kidsAt[i]; -1: behind what is open
 	kidsAt []int32
 	goals  []int32
 	first  []int32   // by node: the first of its own steps, or -1
@@ -165,8 +165,8 @@ func (d *deorder) lay() {
 		total += n
 	}
 	d.kidsAt = append(d.kidsAt, total)
-	d.kids = make([]int32, total)
-	d.goals = make([]int32, len(d.s.root.subs))
+	d.kids = slices.Repeat([]int32{-1}, int(total))
+	d.goals = slices.Repeat([]int32{-1}, len(d.s.root.subs))
 	d.first = make([]int32, len(d.c.Tree))
 	d.before, d.makers = make([][]int32, len(d.c.Tree)), make([][]int32, len(d.c.Tree))
 	for i := range d.c.Tree {
@@ -189,7 +189,7 @@ func (d *deorder) children(node int32) []int32 {
 	return d.kids[d.kidsAt[node]:d.kidsAt[node+1]]
 }
 
-func (d *deorder) own(node int32) bool { return d.first[node] >= 0 }
+func (d *deorder) own(node int32) bool { return node >= 0 && d.first[node] >= 0 }
 
 // methods orders what is below the steps of the method that node uses (-1: below the goals). A step with nothing below
 // it passes on what is before it.
@@ -197,6 +197,9 @@ func (d *deorder) methods(node int32) {
 	w, kids := d.s.wayOf(node), d.children(node)
 	for _, i := range w.topo {
 		kid := kids[i]
+		if kid < 0 {
+			continue
+		}
 		if d.own(kid) && len(d.before[kid]) > 0 {
 			d.link(d.before[kid], d.sources(nil, kid), rankOrder, node)
 		}
@@ -208,7 +211,9 @@ func (d *deorder) methods(node int32) {
 			done = append(done, d.before[kid]...)
 		}
 		for _, j := range w.succ[i] {
-			d.before[kids[j]] = append(d.before[kids[j]], done...)
+			if next := kids[j]; next >= 0 {
+				d.before[next] = append(d.before[next], done...)
+			}
 		}
 	}
 }
@@ -236,6 +241,9 @@ func (d *deorder) link(from, to []int32, why reasonRank, of int32) {
 
 // sources appends the steps below node that no other step below it is ordered before by methods.
 func (d *deorder) sources(out []int32, node int32) []int32 {
+	if node < 0 {
+		return out
+	}
 	if step := d.c.Tree[node].Step; step >= 0 {
 		return append(out, int32(step))
 	}
@@ -261,6 +269,9 @@ func (d *deorder) sources(out []int32, node int32) []int32 {
 // sinks appends the steps after which node is achieved: those below it that no other follows; if there are none, those
 // of what it needs.
 func (d *deorder) sinks(out []int32, node int32) []int32 {
+	if node < 0 {
+		return out
+	}
 	n := &d.c.Tree[node]
 	if n.Step >= 0 {
 		return append(out, int32(n.Step))

@@ -110,6 +110,7 @@ type Task struct {
 	Params   []string
 	Needs    []Sub      // shared: each ground (task, args) is achieved once per plan, before the first step of whoever needs it
 	Operator *warp.Rule // primitive: its parameters are Params; its fact patterns are precondition and effects
+	Open     bool       // primitive: what it will do is not known yet, so that what comes after it is in no candidate
 	When     Cond       // primitive: what must hold besides the operator's patterns
 	Methods  []Method   // compound: tried in this order
 	Cost     float64    // primitive: of one step, >= 0

@@ -141,6 +141,9 @@ func (s set) meets(o set) bool {
 
 // changes says whether one of the tasks may change whether l holds; when is what is known of l's variables.
 func (u *puller) changes(tasks []sub, l *lit, when []*lit) bool {
+	if u.opens(tasks) {
+		return true
+	}
 	if len(tasks) == 0 || len(u.byRel[l.atom.rel]) == 0 {
 		return false
 	}
@@ -166,6 +169,11 @@ func (u *puller) changes(tasks []sub, l *lit, when []*lit) bool {
 	return false
 }
 
+// opens says that one of the tasks may do what is not known yet.
+func (u *puller) opens(tasks []sub) bool {
+	return slices.ContainsFunc(tasks, func(s sub) bool { return u.p.tasks[s.task].opens })
+}
+
 // condition returns the way's condition with what its steps ask for.
 func (u *puller) condition(w *way) []*lit {
 	if len(w.subs) == 0 {
@@ -189,7 +197,7 @@ func (u *puller) pull(w *way) []*lit {
 		}
 		for _, l := range u.need(s.task) {
 			m, ok := l.of(s)
-			if ok && (u.steady(m) || u.alone && !u.changes(before, m, out)) && !slices.ContainsFunc(out, m.same) {
+			if ok && (u.steady(m) && !(m.kind <= litNotFact && u.opens(before)) || u.alone && !u.changes(before, m, out)) && !slices.ContainsFunc(out, m.same) {
 				out = append(out, m)
 			}
 		}
@@ -218,7 +226,7 @@ func (u *puller) need(task int32) []*lit {
 			when := u.pull(w)
 			var own []*lit
 			for _, l := range when {
-				if l.vars&^params == 0 && l.kind <= litNotEqual && (u.steady(l) || !u.changes(t.needs, l, when)) {
+				if l.vars&^params == 0 && l.kind <= litNotEqual && (u.steady(l) && !(l.kind <= litNotFact && u.opens(t.needs)) || !u.changes(t.needs, l, when)) {
 					own = append(own, l)
 				}
 			}

@@ -33,6 +33,7 @@ type frame struct {
 	apart  bool      // the task is taken apart
 	again  bool      // it was not tried again below itself
 	solved bool      // a candidate was found from here
+	behind bool      // all that is left to do comes after an open task
 	known  *hopeless // that the task cannot be achieved, if that is known
 
 	// While nothing is found: how far what failed reaches, see hopeless.go.
@@ -371,6 +372,10 @@ func (s *search) step() (after *agenda, ok bool, err error) {
 		default:
 			s.w.undo(f.enter)
 			if !s.choose(f) {
+				if f.pick == nil && !f.behind && s.opened() { // what waits waits for a need that is behind it
+					f.behind = true
+					return nil, true, nil
+				}
 				return nil, false, nil
 			}
 		}
@@ -418,6 +423,11 @@ func (s *search) choose(f *frame) bool {
 		}
 	}
 	return false
+}
+
+// opened reports whether the plan so far has an open task.
+func (s *search) opened() bool {
+	return slices.ContainsFunc(s.frames, func(f frame) bool { return f.pick != nil && s.p.tasks[f.pick.task].open })
 }
 
 // without is the list without the cell at.
@@ -524,6 +534,9 @@ func (s *search) try(f *frame) (after *agenda, ok bool) {
 	}
 	if t.op != nil {
 		s.w.apply(t.op, s.regs)
+		if t.open { // nobody knows what is when it is done
+			return f.rest, true
+		}
 		return s.complete(n.conts, f.rest), true
 	}
 	if t.recursive {
