@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/hcl/v2"
@@ -77,4 +79,32 @@ func tokens(src []byte) []string {
 		out = append(out, t.Type.GoString()+string(t.Bytes))
 	}
 	return out
+}
+
+// What is cut into parts says what the whole says, if that is valid.
+func FuzzCuts(f *testing.F) {
+	seeds(f)
+	f.Add([]byte("a {\n}\nb = <<E\n}\nE\nc {} # }\nd {\n  x = \"${{}}\"\n}"))
+	f.Add([]byte("a { x = <<E\n}\n}\nE\n}\n/* a {\n}\n*/\nb \"}\" {\n}\n"))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		src = bytes.ReplaceAll(src, []byte("\r\n"), []byte("\n"))
+		whole, diags := lang.Parse([]lang.File{{Name: "f", Text: src}})
+		if slices.ContainsFunc(diags, func(d diag.Diagnostic) bool { return strings.HasPrefix(d.Code, "JT1") }) {
+			return
+		}
+		var want, got []string
+		for _, b := range whole.Body("f").Blocks {
+			want = append(want, b.Type+strings.Join(b.Labels, " "))
+		}
+		from := 0
+		for _, to := range append(lang.Cuts(src), len(src)) {
+			part, more := lang.Parse([]lang.File{{Name: "f", Text: src[from:to]}})
+			require.False(t, slices.ContainsFunc(more, func(d diag.Diagnostic) bool { return strings.HasPrefix(d.Code, "JT1") }), "%q: %v", src[from:to], more)
+			for _, b := range part.Body("f").Blocks {
+				got = append(got, b.Type+strings.Join(b.Labels, " "))
+			}
+			from = to
+		}
+		require.Equal(t, want, got)
+	})
 }

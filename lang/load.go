@@ -107,7 +107,7 @@ func Parse(files []File) (*Module, diag.List) {
 
 // parseFile returns what could be understood of text, nil if nothing.
 func parseFile(name string, text []byte) (*hclsyntax.Body, diag.List) {
-	at, open := scan(text)
+	at, open := scan(text, nil)
 	if at >= 0 {
 		where := place(text, at)
 		return nil, diag.List{{

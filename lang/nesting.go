@@ -19,8 +19,10 @@ type level struct {
 
 // scan follows the lexical rules of HCL as far as they matter for nesting, in one pass and without allocating per token.
 // tooDeep is the offset at which src nests deeper or chains longer than the limits, or -1. open is the heredoc that has no
-// end, nil if there is none.
-func scan(src []byte) (tooDeep int, open *level) {
+// end, nil if there is none. cut, if there is one, is called with the offset after each line that a block of the top level
+// ends on.
+func scan(src []byte, cut func(at int)) (tooDeep int, open *level) {
+	closed := false // the last thing on the top level was a closing brace
 	stack := make([]level, 1, maxDepth+1)
 	for i := 0; i < len(src); i++ {
 		if len(stack) > maxDepth || stack[len(stack)-1].chain > maxChain {
@@ -28,6 +30,10 @@ func scan(src []byte) (tooDeep int, open *level) {
 		}
 		top := &stack[len(stack)-1]
 		c := src[i]
+		if c == '\n' && closed && len(stack) == 1 && cut != nil {
+			cut(i + 1)
+		}
+		closed = (closed && (c == ' ' || c == '\t')) || c == '}' && len(stack) == 2 && top.kind == '{'
 		next := byte(0)
 		if i+1 < len(src) {
 			next = src[i+1]
@@ -99,6 +105,13 @@ func scan(src []byte) (tooDeep int, open *level) {
 		}
 	}
 	return -1, nil
+}
+
+// Cuts are offsets at which src, with line endings \n, can be cut so that its parts say together what src says: after blocks
+// of the top level.
+func Cuts(src []byte) (at []int) {
+	scan(src, func(i int) { at = append(at, i) })
+	return at
 }
 
 // lineLength is the number of bytes before the end of the line.
