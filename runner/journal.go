@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/sws"
@@ -117,18 +118,68 @@ func (j *Journal) Collapsed(r sws.Receipt) error {
 			return fmt.Errorf("transaction %s: %w", r.Tx, err)
 		}
 	}
+	return j.complete(n, r.Ops, said, r.Tx)
+}
+
+// complete appends what follows the rewrite of a transaction, and makes all of it durable.
+func (j *Journal) complete(n note, ops []sws.Done, said progress, tx string) error {
 	if said < ticked {
 		if err := j.emit(n, KindTick, &Tick{Run: n.Run, N: n.Tick, Rewrites: 1}); err != nil {
 			return err
 		}
 	}
 	if said < complete {
-		c := &Collapse{Run: n.Run, SWS: n.SWS, Of: n.Of, Tx: r.Tx, Changes: changesOf(r.Ops)}
+		c := &Collapse{Run: n.Run, SWS: n.SWS, Of: n.Of, Tx: tx, Changes: changesOf(ops)}
 		if err := j.emit(n, n.Kind, c); err != nil {
 			return err
 		}
 	}
 	return j.Log.Commit()
+}
+
+// Finish completes the record of a collapse that changed no file, if a process died as it wrote it. Others leave a
+// transaction behind, which has to be completed before.
+func (j *Journal) Finish() error {
+	if last := j.Log.Ended(); last != KindRewrite && last != KindTick {
+		return nil
+	}
+	said := unsaid
+	var n note
+	runs, ticks := map[int]*Intent{}, map[int]int{}
+	for e, err := range j.Log.All() {
+		if err != nil {
+			return err
+		}
+		d, err := Decode(e)
+		if err != nil {
+			return err
+		}
+		switch d := d.Data.(type) {
+		case *Intent:
+			runs[d.Run], said = d, unsaid
+		case *Rewrite:
+			n, said = note{Run: d.Run, Rules: slices.Clone(e.Rules[:]), At: e.At}, unsaid
+			switch d.Cause {
+			case "collapse":
+				n.Kind, said = KindCollapse, rewrote
+			case "undo":
+				n.Kind, said = KindUndo, rewrote
+			}
+		case *Tick:
+			ticks[d.Run] = d.N
+			if said == rewrote {
+				said = ticked
+			}
+		default:
+			said = unsaid
+		}
+	}
+	in := runs[n.Run]
+	if said == unsaid || in == nil { // nil: compaction took the beginning of what is that old
+		return nil
+	}
+	n.SWS, n.Of, n.Tick = in.SWS, in.Of, ticks[n.Run]+1
+	return j.complete(n, nil, said, strconv.Itoa(n.Run))
 }
 
 // aborted records that nothing of a transaction is in the workspace. As long as that fails the transaction must not be

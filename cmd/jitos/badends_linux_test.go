@@ -957,3 +957,65 @@ task "copy" {
 	require.Equal(t, "3\n", p.read("out"))
 	p.sound()
 }
+
+// A collapse that changes no file leaves no transaction. Where a crash tears its events apart, the next command says the
+// rest.
+func TestATornCollapseWithoutFiles(t *testing.T) {
+	p := newPlace(t, t.TempDir(), `
+fact "checked" {
+  columns = { what = string }
+  keep    = "always"
+}
+task "check" {
+  inputs = []
+  run    = "true"
+  effects { asserts = [fact::checked("it")] }
+}
+task "other" { run = "true" }
+`)
+	p.jitos(0, "apply", "check")
+	segments, err := filepath.Glob(p.path(".jitos/history/*.log"))
+	require.NoError(t, err)
+	require.Len(t, segments, 1)
+	whole, err := os.ReadFile(segments[0])
+	require.NoError(t, err)
+	said := map[string]int{}
+	for cut := len(whole); cut > len(whole)/2; cut -= 90 {
+		require.NoError(t, os.RemoveAll(p.path(".jitos/index")))
+		for _, derived := range []string{"head", "checkpoint"} {
+			require.NoError(t, os.RemoveAll(p.path(".jitos/history/"+derived)))
+		}
+		require.NoError(t, os.WriteFile(segments[0], whole[:cut], 0o644))
+		r, err := history.OpenReader(p.path(".jitos/history"))
+		require.NoError(t, err)
+		rewritten, collapsed := tally(t, r)
+		said[fmt.Sprint(rewritten, collapsed)]++
+		p.jitos(0, "apply", "other")
+		after, collapses := tally(t, r)
+		require.Equal(t, rewritten+1, after)
+		require.Equal(t, rewritten+1, collapses, "cut at %d of %d: what is in the graph was collapsed, and nothing else", cut, len(whole))
+		p.jitos(0, "replay")
+		p.sound()
+	}
+	require.NotZero(t, said["1 0"], "no cut fell between the events")
+	require.NotZero(t, said["0 0"])
+}
+
+// tally counts the collapses that are in the graph, and those that are told.
+func tally(t *testing.T, r *history.Reader) (rewritten, collapsed int) {
+	t.Helper()
+	for e, err := range r.All() {
+		require.NoError(t, err)
+		d, err := runner.Decode(e)
+		require.NoError(t, err)
+		switch d := d.Data.(type) {
+		case *runner.Rewrite:
+			if d.Cause == "collapse" {
+				rewritten++
+			}
+		case *runner.Collapse:
+			collapsed++
+		}
+	}
+	return rewritten, collapsed
+}

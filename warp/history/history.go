@@ -61,6 +61,7 @@ type Log struct {
 	r       Reader
 	o       Options
 	torn    *Torn
+	ended   string // kind of the last event that there was
 	buf     []byte // of the segment, from written on
 	f       file   // nil until something is written to the segment
 	head    file   // nil until the first commit
@@ -117,7 +118,7 @@ func (l *Log) open() error {
 		return err
 	}
 	defer s.Close()
-	l.segment, l.n, l.chain, l.written, l.last = s.first, s.idx, s.chain, s.off, s.last
+	l.segment, l.n, l.chain, l.written, l.last, l.ended = s.first, s.idx, s.chain, s.off, s.last, s.kind
 	if l.f, err = l.o.files.Open(filepath.Join(l.r.dir, s.name), os.O_RDWR); err != nil {
 		return err
 	}
@@ -161,6 +162,9 @@ func (l *Log) removeTorn(first uint64) error {
 
 // Torn returns what Open cut off, or nil.
 func (l *Log) Torn() *Torn { return l.torn }
+
+// Ended returns the kind of the last event that there was when the history was opened; "" if its segment has none.
+func (l *Log) Ended() string { return l.ended }
 
 // Head returns how many events there are, which is the index of the next one, and the chain hash after the last.
 func (l *Log) Head() (n uint64, chain warp.Hash) { return l.n, l.chain }

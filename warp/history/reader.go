@@ -56,16 +56,18 @@ func (r *Reader) tail() (s *scanner, tail error, err error) {
 	if haveHead && h.segment == s.first && h.start >= segmentHeader {
 		s.off, s.idx, s.last = h.start, h.n-1, h.start
 		s.adopt()
-		if _, err := s.next(); err != nil || s.off != h.end || s.chain != h.chain {
+		e, err := s.next()
+		if err != nil || s.off != h.end || s.chain != h.chain {
 			return nil, nil, errors.Join(&DamageError{Segment: s.name, Offset: h.start, Reason: "the last acknowledged event is not there"}, s.Close())
 		}
+		s.kind = e.Kind
 	} else if haveHead && h.segment > s.first {
 		return nil, nil, errors.Join(&DamageError{Segment: segmentName(h.segment), Offset: 0, Reason: "acknowledged events are missing"}, s.Close())
 	}
 	for {
 		at := s.off
-		if _, err := s.next(); err == nil {
-			s.last = at
+		if e, err := s.next(); err == nil {
+			s.last, s.kind = at, e.Kind
 			continue
 		} else if more, why := s.settle(r, err); why != nil {
 			return nil, nil, errors.Join(why, s.Close())

@@ -127,6 +127,7 @@ type scanner struct {
 	name     string
 	first    uint64 // index of the segment's first event
 	last     int64  // of the last record before the next, where somebody keeps it
+	kind     string // of its event
 	off      int64  // of the next record
 	size     int64  // of the file, when last looked at
 	idx      uint64
