@@ -42,6 +42,9 @@ func (p *planner) plan() (*plan.Plan, error) {
 		return nil, err
 	}
 	p.sort()
+	for i := range p.out.Steps {
+		p.out.Tree[p.out.Steps[i].Node].Step = i
+	}
 	p.inputSteps()
 	for _, o := range p.assembly.build.declared() {
 		p.out.Outputs = append(p.out.Outputs, o)
@@ -90,7 +93,7 @@ func (p *planner) tree() error {
 			goals = append(goals, i)
 		}
 	}
-	p.out.Tree = append(p.out.Tree, plan.Node{Parent: -1, Task: p.goal.name, Range: p.goal.rng})
+	p.out.Tree = append(p.out.Tree, plan.Node{Parent: -1, Task: p.goal.name, Step: -1, Range: p.goal.rng})
 	type visit struct{ node, parent int }
 	var todo []visit
 	push := func(nodes []int, parent int) {
@@ -109,9 +112,9 @@ func (p *planner) tree() error {
 		seen[v.node] = true
 		n, u := c.Tree[v.node], p.units[v.node]
 		if p.goal.slap == nil || n.Shared || n.Parent >= 0 { // else node 0, as it is
-			out := plan.Node{Parent: v.parent, Task: p.name(u, n.Args), Method: n.Method, Name: n.Sub, Shared: n.Shared, Range: u.rng}
+			var err error
+			out := plan.Node{Parent: v.parent, Task: p.name(u, n.Args), Step: -1, Method: n.Method, Name: n.Sub, Shared: n.Shared, Range: u.rng}
 			if n.Method != "" || n.Step >= 0 {
-				var err error
 				if out.Key, err = keyOf(n); err != nil {
 					return err
 				}
@@ -121,12 +124,32 @@ func (p *planner) tree() error {
 					out.Passed = append(out.Passed, plan.Passed{Method: o.Method, Reason: p.program.objection(o), Range: o.Range})
 				}
 			}
+			if out.Args, err = p.arguments(u, n.Args); err != nil {
+				return err
+			}
 			p.nodes[v.node] = len(p.out.Tree)
 			p.out.Tree = append(p.out.Tree, out)
 		}
 		push(below[v.node], p.nodes[v.node])
 	}
 	return nil
+}
+
+// arguments are those of a unit's task.
+func (p *planner) arguments(u *unit, vals []htn.Value) (out []plan.Argument, err error) {
+	if u.task == nil {
+		return nil, nil
+	}
+	for i, q := range u.task.params {
+		var v htn.Value
+		if u.lifted {
+			v = vals[i]
+		} else if v, err = encode(u.args[i]); err != nil {
+			return nil, err
+		}
+		out = append(out, plan.Argument{Name: q.Name, Value: []byte(v)})
+	}
+	return out, nil
 }
 
 // name is what a person calls a unit: `compile(os="darwin")`, `success "small"`.

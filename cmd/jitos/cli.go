@@ -49,6 +49,7 @@ func commands() []entry {
 		{"gc", "do", &gcCmd{}, "Let go of what is old and needed no more."},
 		{"history", "do", &historyCmd{}, "The history itself: repair."},
 		{"init", "write", &initCmd{}, "Look at what is here and write a small workflow that runs."},
+		{"import", "write", &importCmd{}, "Write a workflow from another tool's files."},
 		{"validate", "write", &validateCmd{}, "Check the workflow without running anything."},
 		{"fmt", "write", &fmtCmd{}, "Lay out workflow files in the one canonical way."},
 	}

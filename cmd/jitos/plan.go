@@ -19,15 +19,27 @@ import (
 
 type planCmd struct {
 	target   `embed:""`
+	Format   string `enum:"text,json,dot,mermaid,hddl" default:"text" placeholder:"FORM" help:"text, json, dot or mermaid (the steps and why each comes after others), or hddl (the format of planning competitions, for what came from HDDL files; DOMAIN.hddl PROBLEM.hddl in the place of a target plans these as they are)."`
 	runFlags `embed:""`
 }
 
 func (c *planCmd) run(ctx context.Context, s *session) error {
+	if c.Format == "hddl" && strings.HasSuffix(c.Target, hddlExtension) && len(c.Args) == 1 {
+		return planHDDL(ctx, s.out, c.Target, c.Args[0])
+	}
 	w, err := s.open(c.runFlags)
 	if err != nil {
 		return err
 	}
 	defer w.Close()
+	s.flags.JSON = s.flags.JSON || c.Format == "json"
+	if draw := drawings[c.Format]; draw != nil {
+		p, err := w.Find(ctx, c.request())
+		if err != nil {
+			return err
+		}
+		return draw(s.out, p)
+	}
 	f, err := w.Plan(ctx, c.request())
 	if err != nil {
 		return err
@@ -244,12 +256,29 @@ func estimate(f *runner.Forecast, runs []app.Run, jobs int) estimated {
 	return e
 }
 
+// edgeJSON is what a step comes after, and why.
+type edgeJSON struct {
+	Step   string
+	Why    plan.Reason
+	Detail string
+}
+
+func edgesJSON(p *plan.Plan, edges []plan.Edge) []edgeJSON {
+	out := make([]edgeJSON, len(edges))
+	for i, e := range edges {
+		out[i] = edgeJSON{p.Steps[e.Step].ID, e.Why, e.Detail}
+	}
+	return out
+}
+
 func forecastJSON(s *session, f *runner.Forecast, e estimated) error {
 	for i, step := range f.Plan.Steps {
 		err := screen.JSON(s.out, struct {
 			Step, Task, Criterion string
 			runner.StepForecast
-		}{step.ID, step.Task, step.Criterion, f.Steps[i]})
+			Ways  []string
+			After []edgeJSON
+		}{step.ID, step.Task, step.Criterion, f.Steps[i], waysTo(f.Plan, step.Node), edgesJSON(f.Plan, step.After)})
 		if err != nil {
 			return err
 		}

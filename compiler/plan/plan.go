@@ -51,12 +51,14 @@ const (
 
 // Node is one vertex of the decomposition tree.
 type Node struct {
-	Parent int    // index in Plan.Tree; -1 for the root
-	Task   string // with its arguments: `image(tag="v1")`
-	Method string // the method that was taken; "" for primitives, groups and the intent
-	Name   string // name of the step in its method, or ""
-	Shared bool   // a need: achieved once per plan
-	Key    string // identifies the ground method, or the ground step, to the planner; see [Excluded]
+	Parent int        // index in Plan.Tree; -1 for the root
+	Task   string     // with its arguments: `image(tag="v1")`
+	Args   []Argument // of the task, in the order of its parameters
+	Step   int        // index in Plan.Steps of a primitive task; -1 of others
+	Method string     // the method that was taken; "" for primitives, groups and the intent
+	Name   string     // name of the step in its method, or ""
+	Shared bool       // a need: achieved once per plan
+	Key    string     // identifies the ground method, or the ground step, to the planner; see [Excluded]
 	Range  diag.Range
 	// Passed are the methods that come before this one and were not possible.
 	Passed []Passed
@@ -113,7 +115,7 @@ type Step struct {
 	NoCache  bool          // always runs
 }
 
-// Argument binds a parameter of a rule to a value in canonical CBOR.
+// Argument binds a parameter, of a rule or a task, to a value in canonical CBOR.
 type Argument struct {
 	Name  string
 	Value []byte

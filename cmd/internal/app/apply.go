@@ -169,15 +169,29 @@ func (w *Workspace) newProgram(p *compiler.Program) bool {
 	return err != nil || !bytes.Equal(last, digest[:])
 }
 
-// Plan says what Apply would do, and changes nothing. It waits for no other process.
-func (w *Workspace) Plan(ctx context.Context, r Request) (*runner.Forecast, error) {
+// Find finds the first way to do what is asked for, without a look at what of it is done. It changes nothing and waits for no other
+// process.
+func (w *Workspace) Find(ctx context.Context, r Request) (*plan.Plan, error) {
+	p, err := w.find(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return p.first, nil
+}
+
+func (w *Workspace) find(ctx context.Context, r Request) (*planned, error) {
 	if err := w.view(ctx); err != nil {
 		return nil, err
 	}
 	if err := w.look(); err != nil {
 		return nil, err
 	}
-	p, err := w.plan(ctx, r)
+	return w.plan(ctx, r)
+}
+
+// Plan says what Apply would do, and changes nothing. It waits for no other process.
+func (w *Workspace) Plan(ctx context.Context, r Request) (*runner.Forecast, error) {
+	p, err := w.find(ctx, r)
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,12 @@ func (s scope) formula(e *expr) (htn.Cond, error) {
 		if err != nil {
 			return nil, err
 		}
-		all, err := s.instances(vars, &rest[1])
+		var all []htn.Cond
+		err = s.instances(vars, func(s scope) error {
+			c, err := s.formula(&rest[1])
+			all = append(all, c)
+			return err
+		})
 		if head == "forall" {
 			return htn.All(all), err
 		}
@@ -110,15 +115,17 @@ func (s scope) formula(e *expr) (htn.Cond, error) {
 	case "when", "sortof", "typeof", "increase", "decrease", "assign", "<", ">", "<=", ">=":
 		return nil, s.l.errorf(e, "%s is not supported in a condition", head)
 	}
+	if err := s.l.predicate(e, head, len(rest)); err != nil {
+		return nil, err
+	}
 	args, err := s.terms(rest)
 	return htn.Holds{Rel: head, Args: args}, err
 }
 
-// instances reads a formula for each way to choose objects for the variables.
-func (s scope) instances(vars []typed, body *expr) (out []htn.Cond, err error) {
+// instances calls do for each way to choose objects for the variables.
+func (s scope) instances(vars []typed, do func(scope) error) error {
 	if len(vars) == 0 {
-		c, err := s.formula(body)
-		return []htn.Cond{c}, err
+		return do(s)
 	}
 	for _, o := range s.l.names {
 		if !slices.ContainsFunc(vars[0].types, func(t string) bool { return slices.Contains(s.l.objects[o], t) }) {
@@ -129,53 +136,87 @@ func (s scope) instances(vars []typed, body *expr) (out []htn.Cond, err error) {
 			inner.vars = map[string]htn.Term{}
 		}
 		inner.vars[vars[0].name] = htn.C(constant(o))
-		more, err := inner.instances(vars[1:], body)
-		if err != nil {
-			return nil, err
+		if err := inner.instances(vars[1:], do); err != nil {
+			return err
 		}
-		out = append(out, more...)
 	}
-	return out, nil
+	return nil
 }
 
-// effects reads what an action does.
-func (s scope) effects(r *warp.Rule, e *expr) error {
+// consequence is what an action does when a condition holds: nil is none.
+type consequence struct {
+	when        htn.Cond
+	add, remove []warp.NodePattern
+}
+
+func (c consequence) rule(name string, params []string) *warp.Rule {
+	return &warp.Rule{Name: name, Params: params, Add: c.add, Remove: c.remove}
+}
+
+// effects reads what an action does: the part of e that has no condition of its own becomes part of out[at].
+func (s scope) effects(out []consequence, at int, e *expr) ([]consequence, error) {
 	for _, p := range parts(e) {
 		negative := p.is("not") && len(p.list) == 2
 		lit := p
 		if negative {
 			lit = &p.list[1]
 		}
-		switch {
-		case !lit.isList() || len(lit.list) == 0 || lit.list[0].isList():
-			return s.l.errorf(p, "expected an effect, not %s", p)
-		case lit.is("and") && !negative:
-			if err := s.effects(r, lit); err != nil {
-				return err
-			}
-			continue
-		case slices.Contains([]string{"increase", "decrease", "assign"}, lit.list[0].word):
-			continue
-		case slices.Contains([]string{"forall", "when", "not", "and", "or", "="}, lit.list[0].word):
-			return s.l.errorf(lit, "%s is not supported in an effect", lit.list[0].word)
+		if !lit.isList() || len(lit.list) == 0 || lit.list[0].isList() {
+			return nil, s.l.errorf(p, "expected an effect, not %s", p)
 		}
-		args, err := s.terms(lit.list[1:])
+		var err error
+		switch head := lit.list[0].word; {
+		case head == "and" && !negative:
+			out, err = s.effects(out, at, lit)
+		case head == "forall" && !negative && len(lit.list) == 3:
+			var vars []typed
+			if vars, err = s.l.parameters(&lit.list[1]); err == nil {
+				err = s.instances(vars, func(s scope) (err error) {
+					out, err = s.effects(out, at, &lit.list[2])
+					return err
+				})
+			}
+		case head == "when" && !negative && len(lit.list) == 3:
+			if at > 0 {
+				return nil, s.l.errorf(lit, "a condition below another is not supported in an effect: join them by and")
+			}
+			var when htn.Cond
+			if when, err = s.formula(&lit.list[1]); err == nil {
+				out, err = s.effects(append(out, consequence{when: when}), len(out), &lit.list[2])
+			}
+		case slices.Contains([]string{"increase", "decrease", "assign"}, head):
+		case slices.Contains([]string{"forall", "when", "not", "and", "or", "="}, head):
+			return nil, s.l.errorf(lit, "expected an effect, not %s", lit)
+		default:
+			err = s.effect(&out[at], lit, negative)
+		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		terms := make([]warp.Term, len(args))
-		for i, a := range args {
-			if terms[i] = warp.Raw(string(a.Const)); a.Var != "" {
-				terms[i] = warp.Var(a.Var)
-			}
+	}
+	return out, nil
+}
+
+func (s scope) effect(out *consequence, e *expr, negative bool) error {
+	if err := s.l.predicate(e, e.list[0].word, len(e.list)-1); err != nil {
+		return err
+	}
+	args, err := s.terms(e.list[1:])
+	if err != nil {
+		return err
+	}
+	terms := make([]warp.Term, len(args))
+	for i, a := range args {
+		if terms[i] = warp.Raw(string(a.Const)); a.Var != "" {
+			terms[i] = warp.Var(a.Var)
 		}
-		f := warp.FactPattern(lit.list[0].word, terms...)
-		if negative {
-			f.Optional = true
-			r.Remove = append(r.Remove, f)
-		} else {
-			r.Add = append(r.Add, f)
-		}
+	}
+	f := warp.FactPattern(e.list[0].word, terms...)
+	if negative {
+		f.Optional = true
+		out.remove = append(out.remove, f)
+	} else {
+		out.add = append(out.add, f)
 	}
 	return nil
 }

@@ -2,15 +2,22 @@
 // and writes plans in its format.
 //
 // Types become facts about objects, an action a primitive task with its rule, a method a method whose condition also
-// asks for the types of its variables. It knows package htn and nothing of the language of jitos. Start reading at [Load].
+// asks for the types of its variables. Quantifiers are written out over the objects of their types. An action with
+// conditional effects becomes a task with a method, and an action, for each way its conditions can turn out. What the file has no name
+// for gets one with "--" in it, so that [WritePlan] can tell it apart again.
+//
+// Start reading at [Load]; [Import.WriteModule] writes what was loaded in our language.
 package hddl
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/flyingrobots/jitos/compiler/htn"
+	"github.com/flyingrobots/jitos/lang"
 	"github.com/flyingrobots/jitos/warp"
 	"github.com/flyingrobots/jitos/warp/cbor"
 )
@@ -22,24 +29,27 @@ type Source struct{ Name, Text string }
 type Import struct {
 	Domain  htn.Domain
 	Problem htn.Problem
-	methods map[[2]string]string // task, htn's name of a method → its name in the file, where they differ
+	rows    [][]string // the facts of Problem: relation, arguments
+	foreign error      // why it cannot be written in our language
 }
 
-// Names that no file can use.
+// Names that no file can use: see [WritePlan].
 const (
-	rootPrefix = "(root"  // of the next and of its parts, see postpone
-	rootTask   = "(root)" // compound: the initial task network
-	goalTask   = "(goal)" // primitive: asks for the state goal
-	typeRel    = "(type)" // typeRel + name: the objects of a type
-	object     = "object"
+	added    = "--"         // what follows it in the name of an action or a method was added here
+	own      = "hddl--"     // what begins with it stands in no plan
+	rootTask = own + "root" // compound: the initial task network; with a number, see postpone
+	goalTask = own + "goal" // primitive: asks for the state goal
+	typeRel  = "type--"     // typeRel + name: the objects of a type
+	object   = "object"
 )
 
-// Load reads a domain and a problem. Errors are [*Error]: of what is malformed, and of what is not supported
-// (quantified effects, conditional effects, numeric fluents other than in effects, which are ignored, as are metrics).
+// Load reads a domain and a problem. Errors are [*Error]: of what is malformed, and of what is not supported (numeric
+// fluents other than in effects, which are ignored, as are metrics; derived predicates; problems without tasks).
 func Load(domain, problem Source) (*Import, error) {
 	l := &loader{
-		out:     &Import{methods: map[[2]string]string{}},
+		out:     &Import{},
 		parents: map[string][]string{}, objects: map[string][]string{}, isType: map[string]bool{object: true},
+		unions: map[string][]string{}, arity: map[string]int{},
 		params: map[string][]typed{}, actions: map[string]bool{}, tasks: map[string]*htn.Task{},
 	}
 	for _, src := range []Source{domain, problem} {
@@ -87,8 +97,30 @@ type loader struct {
 	actions map[string]bool
 	order   []string // tasks and actions, as declared
 	tasks   map[string]*htn.Task
+	unions  map[string][]string // relation: the types, any of which an object of it has
+	arity   map[string]int      // of predicates
 	facts   warp.Rewrite
 	hasRoot bool
+}
+
+// name checks what is to be a name in our language.
+func (l *loader) name(line int, what, name string) error {
+	if strings.Contains(name, added) {
+		return &Error{l.file, line, fmt.Sprintf("the %s %s has -- in its name, which is kept for what the import adds: rename it", what, name)}
+	}
+	if l.out.foreign == nil && !lang.ValidName(name) {
+		l.out.foreign = &Error{l.file, line, fmt.Sprintf("the %s %s cannot be written in our language, where names are made of a-z, 0-9, - and _ and begin with a letter: rename it", what, name)}
+	}
+	return nil
+}
+
+// predicate notes that one is used with so many arguments.
+func (l *loader) predicate(e *expr, name string, args int) error {
+	if n, known := l.arity[name]; known && n != args {
+		return l.errorf(e, "%s has %d arguments here and %d elsewhere", name, args, n)
+	}
+	l.arity[name] = args
+	return l.name(e.line, "predicate", name)
 }
 
 func (l *loader) errorf(e *expr, format string, args ...any) error {
@@ -161,6 +193,9 @@ func (l *loader) typedList(es []expr) (out []typed, err error) {
 func (l *loader) types(e *expr) error {
 	list, err := l.typedList(e.list[1:])
 	for _, t := range list {
+		if err := l.name(t.line, "type", t.name); err != nil {
+			return err
+		}
 		l.isType[t.name] = true
 		l.parents[t.name] = append(l.parents[t.name], t.types...)
 		for _, p := range t.types {
@@ -241,8 +276,12 @@ func (l *loader) parameters(e *expr) ([]typed, error) {
 		return nil, err
 	}
 	for _, v := range list {
-		if !strings.HasPrefix(v.name, "?") {
+		name, ok := strings.CutPrefix(v.name, "?")
+		if !ok {
 			return nil, &Error{l.file, v.line, fmt.Sprintf("expected a variable, not %s", v.name)}
+		}
+		if err := l.name(v.line, "variable", name); err != nil {
+			return nil, err
 		}
 		if err := l.known(v); err != nil {
 			return nil, err
@@ -259,6 +298,9 @@ func (l *loader) task(e *expr) error {
 	name := e.list[1].word
 	if l.tasks[name] != nil {
 		return l.errorf(e, "%s is declared twice", name)
+	}
+	if err := l.name(e.line, "task", name); err != nil {
+		return err
 	}
 	keys, err := l.keyed(e.list[2:], ":parameters", ":precondition", ":effect")
 	if err != nil {
@@ -295,21 +337,55 @@ func (l *loader) action(e *expr) error {
 	if err != nil {
 		return err
 	}
-	r := &warp.Rule{Name: name, Params: t.Params}
-	if err := env.effects(r, keys[":effect"]); err != nil {
+	out, err := env.effects(make([]consequence, 1), 0, keys[":effect"])
+	if err != nil {
 		return err
 	}
-	t.Operator, t.When, t.Cost = r, append(when, pre), 1
+	if len(out) == 1 {
+		t.Operator, t.When, t.Cost = out[0].rule(name, t.Params), append(when, pre), 1
+		return nil
+	}
+	if len(out)-1 > maxConditions {
+		return l.errorf(e, "%s has %d conditional effects, of which no more than %d are supported", name, len(out)-1, maxConditions)
+	}
+	l.variants(t, append(when, pre), out)
 	return nil
+}
+
+// maxConditions is how many conditional effects an action may have: it becomes two to the power of that.
+const maxConditions = 8
+
+// variants makes t a task with a method for each way in which the conditions of its effects, all but the first, can turn out.
+func (l *loader) variants(t *htn.Task, when htn.All, effects []consequence) {
+	args := make([]htn.Term, len(t.Params))
+	for i, p := range t.Params {
+		args[i] = htn.V(p)
+	}
+	for n := range 1 << (len(effects) - 1) {
+		all, sum := slices.Clone(when), effects[0]
+		for i, c := range effects[1:] {
+			if n&(1<<i) == 0 {
+				all = append(all, htn.Not{Cond: c.when})
+				continue
+			}
+			all = append(all, c.when)
+			sum.add, sum.remove = slices.Concat(sum.add, c.add), slices.Concat(sum.remove, c.remove)
+		}
+		v := &htn.Task{Name: fmt.Sprint(t.Name, added, n), Params: t.Params, When: all, Cost: 1}
+		v.Operator = sum.rule(v.Name, t.Params)
+		l.tasks[v.Name] = v
+		l.order = append(l.order, v.Name)
+		t.Methods = append(t.Methods, htn.Method{Name: fmt.Sprint("case", added, n), Steps: []htn.Sub{{Name: "0", Task: v.Name, Args: args}}})
+	}
 }
 
 // hasType says that a term is an object of one of the types.
 func (l *loader) hasType(t htn.Term, types []string) htn.Cond {
-	var out htn.Any
-	for _, name := range types {
-		out = append(out, htn.Holds{Rel: typeRel + name, Args: []htn.Term{t}})
+	rel := typeRel + strings.Join(types, added+"or"+added)
+	if len(types) > 1 {
+		l.unions[rel] = types
 	}
-	return out
+	return htn.Holds{Rel: rel, Args: []htn.Term{t}}
 }
 
 func (l *loader) method(e *expr) error {
@@ -333,14 +409,16 @@ func (l *loader) method(e *expr) error {
 	if len(head.list)-1 != len(t.Params) {
 		return l.errorf(head, "task %s has %d parameters", t.Name, len(t.Params))
 	}
+	if err := l.name(e.line, "method", name); err != nil {
+		return err
+	}
 	m, err := l.way(keys, head.list[1:], t.Params)
 	if err != nil {
 		return err
 	}
 	m.Name = name
 	for n := 2; slices.ContainsFunc(t.Methods, func(o htn.Method) bool { return o.Name == m.Name }); n++ {
-		m.Name = fmt.Sprintf("%s #%d", name, n)
-		l.out.methods[[2]string{t.Name, m.Name}] = name
+		m.Name = fmt.Sprint(name, added, n)
 	}
 	t.Methods = append(t.Methods, m)
 	return nil
@@ -509,12 +587,12 @@ func (l *loader) postpone(m *htn.Method) {
 			}
 		}
 	}
-	types := map[string]htn.Any{}
+	types := map[string]htn.Cond{}
 	var rest htn.All
 	all, _ := m.When.(htn.All)
 	for _, c := range all {
 		if v, ok := typeOf(c); ok {
-			types[v] = c.(htn.Any)
+			types[v] = c
 			continue
 		}
 		rest = append(rest, c)
@@ -539,7 +617,7 @@ func (l *loader) postpone(m *htn.Method) {
 			continue
 		}
 		s := &m.Steps[i]
-		t := &htn.Task{Name: fmt.Sprintf("(root %d)", i)}
+		t := &htn.Task{Name: fmt.Sprintf("%s-%d", rootTask, i)}
 		inner := htn.Method{Name: t.Name, Vars: vars, Steps: []htn.Sub{*s}}
 		var when htn.All
 		for _, v := range vars {
@@ -563,11 +641,7 @@ func (l *loader) postpone(m *htn.Method) {
 
 // typeOf returns the variable that a condition made by hasType is about.
 func typeOf(c htn.Cond) (string, bool) {
-	alternatives, ok := c.(htn.Any)
-	if !ok || len(alternatives) == 0 {
-		return "", false
-	}
-	h, ok := alternatives[0].(htn.Holds)
+	h, ok := c.(htn.Holds)
 	if !ok || !strings.HasPrefix(h.Rel, typeRel) {
 		return "", false
 	}
@@ -621,12 +695,15 @@ func (l *loader) init(e *expr) error {
 		case f.is("=") || f.is("not"):
 			continue // numbers do not matter, and what is not said does not hold
 		}
-		var args []any
+		var args []string
 		for j := range f.list[1:] {
 			if l.objects[f.list[j+1].word] == nil {
 				return l.errorf(f, "unknown object %s", f.list[j+1].String())
 			}
 			args = append(args, f.list[j+1].word)
+		}
+		if err := l.predicate(f, f.list[0].word, len(args)); err != nil {
+			return err
 		}
 		if err := l.fact(f.list[0].word, args...); err != nil {
 			return l.errorf(f, "%v", err)
@@ -635,9 +712,14 @@ func (l *loader) init(e *expr) error {
 	return nil
 }
 
-func (l *loader) fact(rel string, args ...any) error {
-	n, err := warp.Fact(rel, args...)
+func (l *loader) fact(rel string, args ...string) error {
+	vals := make([]any, len(args))
+	for i, a := range args {
+		vals[i] = a
+	}
+	n, err := warp.Fact(rel, vals...)
 	l.facts.Ops = append(l.facts.Ops, warp.AddNode(n))
+	l.out.rows = append(l.out.rows, append([]string{rel}, args...))
 	return err
 }
 
@@ -645,12 +727,20 @@ func (l *loader) fact(rel string, args ...any) error {
 func (l *loader) state() (err error) {
 	for _, o := range l.names {
 		for _, t := range l.objects[o] {
-			if err := l.fact(typeRel+t, o); err != nil {
-				return &Error{l.file, 1, err.Error()}
+			err = errors.Join(err, l.fact(typeRel+t, o))
+		}
+	}
+	for _, rel := range slices.Sorted(maps.Keys(l.unions)) {
+		for _, o := range l.names {
+			if slices.ContainsFunc(l.unions[rel], func(t string) bool { return slices.Contains(l.objects[o], t) }) {
+				err = errors.Join(err, l.fact(rel, o))
 			}
 		}
 	}
-	if l.out.Problem.Facts, err = (warp.Graph{}).Apply(l.facts); err != nil {
+	if err == nil {
+		l.out.Problem.Facts, err = (warp.Graph{}).Apply(l.facts)
+	}
+	if err != nil {
 		return &Error{l.file, 1, err.Error()}
 	}
 	return nil

@@ -56,7 +56,7 @@ func plan(t *testing.T, domain, problem string) (string, error) {
 			return "", err
 		}
 		var out bytes.Buffer
-		require.NoError(t, m.WritePlan(&out, c))
+		require.NoError(t, hddl.WritePlan(&out, hddl.Nodes(c)))
 		return out.String(), nil
 	}
 	return "", nil
@@ -71,13 +71,13 @@ func TestPlanInTheFormatOfTheCompetition(t *testing.T) {
 2 (drive van a b)
 3 (drive van b c)
 4 (unload box van c)
-root 8
-8 (deliver box c) -> by-truck 9 1 11 4
-9 (go van a) -> via 10 0
-10 (go van depot) -> stay
-11 (go van c) -> via 12 3
-12 (go van b) -> via 13 2
-13 (go van a) -> stay
+root 5
+5 (deliver box c) -> by-truck 6 1 8 4
+6 (go van a) -> via 7 0
+7 (go van depot) -> stay
+8 (go van c) -> via 9 3
+9 (go van b) -> via 10 2
+10 (go van a) -> stay
 <==
 `, got)
 }
@@ -93,7 +93,7 @@ func TestWhatIsWrongAndWhere(t *testing.T) {
 		"an unknown type":        {"?from ?to - place ?t", "?from ?to - plaice ?t", "d.hddl:10: unknown type plaice"},
 		"an unknown task":        {"(go ?t ?from) (load", "(fly ?t ?from) (load", "d.hddl:13: unknown task (fly ?t ?from)"},
 		"an undeclared variable": {"(go ?t ?from) (load", "(go ?u ?from) (load", "d.hddl:13: variable ?u is not declared"},
-		"a conditional effect":   {"(and (not (in ?p ?t)) (at ?p ?a))))", "(when (in ?p ?t) (at ?p ?a))))", "d.hddl:27: when is not supported in an effect"},
+		"a nested condition":     {"(and (not (in ?p ?t)) (at ?p ?a))))", "(when (in ?p ?t) (when (at ?t ?a) (at ?p ?a)))))", "d.hddl:27: a condition below another is not supported in an effect: join them by and"},
 		"an unknown section":     {"(:requirements", "(:derived", "d.hddl:3: section :derived is not supported"},
 		"an unknown subtask":     {"(< a b)", "(< a c)", "d.hddl:21: unknown subtask c"},
 		"an open parenthesis":    {"(at ?p ?a))))", "(at ?p ?a)))", "d.hddl:27: ends within an expression"},

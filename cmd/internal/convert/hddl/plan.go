@@ -4,66 +4,101 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/flyingrobots/jitos/compiler/htn"
 	"github.com/flyingrobots/jitos/warp/cbor"
 )
 
-// WritePlan writes a candidate of the imported problem in the format of the competition.
-func (m *Import) WritePlan(w io.Writer, c htn.Candidate) error {
-	out := bufio.NewWriter(w)
-	id := make([]int, len(c.Tree)) // steps first: they are numbered in order of execution
-	kids := make([][]int, len(c.Tree))
-	next := len(c.Steps)
-	var roots []int
-	hidden := func(i int) bool { return strings.HasPrefix(c.Tree[i].Task, rootPrefix) }
+// Node is an achieved task of a plan of a loaded problem, or of one that came back from our language.
+type Node struct {
+	Parent int // a lower index; -1: none
+	Task   string
+	Args   []htn.Value
+	Method string
+	Step   int // of an action: its place in the order of execution; else -1
+}
+
+// Nodes are those of a candidate.
+func Nodes(c htn.Candidate) []Node {
+	out := make([]Node, len(c.Tree))
 	for i, n := range c.Tree {
-		if id[i] = n.Step; n.Step < 0 {
-			id[i] = next
-			next++
-		}
-		if n.Parent >= 0 {
-			kids[n.Parent] = append(kids[n.Parent], i)
-		}
-		if n.Parent >= 0 && hidden(n.Parent) && !hidden(i) {
-			roots = append(roots, i)
-		}
+		out[i] = Node{n.Parent, n.Task, n.Args, n.Method, n.Step}
 	}
-	fmt.Fprintln(out, "==>")
-	for i, s := range c.Steps {
-		if s.Task != goalTask {
-			fmt.Fprintf(out, "%d (%s)\n", i, call(s.Task, s.Args))
-		}
-	}
-	fmt.Fprint(out, "root")
-	for _, i := range roots {
-		fmt.Fprint(out, " ", id[i])
-	}
-	fmt.Fprintln(out)
-	for i, n := range c.Tree {
-		if n.Step >= 0 || hidden(i) {
+	return out
+}
+
+// WritePlan writes a plan in the format of the competition, without what [Load] added to the problem: steps of its own
+// are left out, and the variant of an action with conditional effects is told as the action.
+func WritePlan(w io.Writer, tree []Node) error {
+	steps, hidden := make([]int, len(tree)), make([]bool, len(tree))
+	var actions []int // the nodes, by step; -1 of what is left out
+	for i, n := range tree {
+		steps[i], hidden[i] = n.Step, strings.Contains(n.Task, added)
+		if n.Step < 0 {
 			continue
 		}
-		name := n.Method
-		if original, ok := m.methods[[2]string{n.Task, n.Method}]; ok {
-			name = original
+		for len(actions) <= n.Step {
+			actions = append(actions, -1)
 		}
-		fmt.Fprintf(out, "%d (%s) -> %s", id[i], call(n.Task, n.Args), name)
-		for _, k := range kids[i] {
-			fmt.Fprint(out, " ", id[k])
+		switch {
+		case !hidden[i]:
+			actions[n.Step] = i
+		case !strings.HasPrefix(n.Task, own):
+			steps[n.Parent], actions[n.Step] = n.Step, n.Parent
 		}
-		fmt.Fprintln(out)
+	}
+	actions = slices.DeleteFunc(actions, func(i int) bool { return i < 0 })
+	ids, kids := make([]int, len(tree)), make([][]int, len(tree))
+	for id, i := range actions {
+		ids[i] = id
+	}
+	next := len(actions)
+	var roots []int
+	for i, n := range tree {
+		if hidden[i] {
+			continue
+		}
+		if steps[i] < 0 {
+			ids[i] = next
+			next++
+		}
+		if n.Parent < 0 || hidden[n.Parent] {
+			roots = append(roots, ids[i])
+		} else {
+			kids[n.Parent] = append(kids[n.Parent], ids[i])
+		}
+	}
+	out := bufio.NewWriter(w)
+	fmt.Fprintln(out, "==>")
+	for id, i := range actions {
+		fmt.Fprintf(out, "%d (%s)\n", id, call(tree[i]))
+	}
+	fmt.Fprintln(out, "root"+numbers(roots))
+	for i, n := range tree {
+		if !hidden[i] && steps[i] < 0 {
+			method, _, _ := strings.Cut(n.Method, added)
+			fmt.Fprintf(out, "%d (%s) -> %s%s\n", ids[i], call(n), method, numbers(kids[i]))
+		}
 	}
 	fmt.Fprintln(out, "<==")
 	return out.Flush()
 }
 
-func call(task string, args []htn.Value) string {
-	words := []string{task}
-	for _, a := range args {
-		r := cbor.NewReader([]byte(a))
-		words = append(words, string(r.Text()))
+func numbers(list []int) (text string) {
+	for _, n := range list {
+		text += fmt.Sprint(" ", n)
+	}
+	return text
+}
+
+func call(n Node) string {
+	words := []string{n.Task}
+	for _, a := range n.Args {
+		if v, err := cbor.Decode([]byte(a)); err == nil {
+			words = append(words, fmt.Sprint(v))
+		}
 	}
 	return strings.Join(words, " ")
 }
