@@ -20,16 +20,23 @@ const (
 	maxDeep  = 10_000 // units that more than one call led to
 )
 
-// build makes the units of a domain.
+// build makes the units of a domain. Its names are those of the module at hand.
 type build struct {
 	*names
-	order     []*task
-	taskValue cty.Value
-	units     []*unit
-	byName    map[string]*unit
-	queue     []*unit
-	deep      int // units that more than one call led to
+	*domain
 }
+
+// domain is the units of all modules.
+type domain struct {
+	order  []*task
+	units  []*unit
+	byName map[string]*unit
+	queue  []*unit
+	deep   int // units that more than one call led to
+}
+
+// within is b where expressions of t are evaluated.
+func (b *build) within(t *task) *build { return &build{names: t.home, domain: b.domain} }
 
 // member and constant arguments make a unit; it is prepared later, from the queue.
 func (b *build) unit(m *member, args []cty.Value, depth int) *unit {
@@ -85,7 +92,7 @@ func (b *build) lifted(m *member) *unit {
 		u.frame.lifted["param."+p.Name] = p.Type
 	}
 	b.enter(u)
-	b.conditions(u) // now: whoever calls it has to know its derived parameters
+	b.within(m.task).conditions(u) // now: whoever calls it has to know its derived parameters
 	return u
 }
 
@@ -119,15 +126,14 @@ func (b *build) run() {
 	for len(b.queue) > 0 {
 		u := b.queue[0]
 		b.queue = b.queue[1:]
-		b.prepare(u)
+		if u.task != nil {
+			b.within(u.task).prepare(u)
+		}
 	}
 }
 
 func (b *build) prepare(u *unit) {
 	t := u.task
-	if t == nil {
-		return
-	}
 	u.cost = 1
 	if t.Cost != nil {
 		u.cost = b.cost(t.Cost, u.frame)
@@ -362,9 +368,15 @@ func keyText(k cty.Value) (string, bool) {
 // call finds the unit that a reference with arguments means, and its arguments if it is lifted.
 func (b *build) call(ref *lang.TaskRef, with []*lang.Attr, f *frame, at diag.Range) (*unit, []htn.Term, bool) {
 	t, m, ok := b.resolve(ref, f)
-	switch {
-	case !ok:
+	if !ok {
 		return nil, nil, false
+	}
+	return b.callTask(t, m, with, f, at)
+}
+
+// callTask is call for what a reference was resolved to: a nil member is a whole family.
+func (b *build) callTask(t *task, m *member, with []*lang.Attr, f *frame, at diag.Range) (*unit, []htn.Term, bool) {
+	switch {
 	case m != nil:
 		return b.callMember(m, with, f, at)
 	case len(with) > 0:
@@ -438,7 +450,7 @@ func (b *build) defaulted(p param, x hcl.Expression, f *frame) (cty.Value, bool)
 
 // derive appends the derived arguments of u to args.
 func (b *build) derive(u *unit, args []htn.Term) []htn.Term {
-	e, f := b.evaluator, u.frame
+	e, f := u.task.home.evaluator, u.frame
 	var names []string
 	for _, p := range u.task.params {
 		names = append(names, "param."+p.Name)
@@ -500,10 +512,10 @@ func compose(args []htn.Term, text string, f func([]htn.Value) (htn.Value, error
 
 // resolve finds what a reference names: a member, or, with a nil member, a whole family.
 func (b *build) resolve(ref *lang.TaskRef, f *frame) (*task, *member, bool) {
-	if ref == nil || ref.Use != "" || ref.Attr != "" {
+	if ref == nil || ref.Attr != "" {
 		return nil, nil, false // reported
 	}
-	t := b.tasks[ref.Name]
+	t := b.named(ref)
 	switch {
 	case t == nil:
 		return nil, nil, false // reported
@@ -609,11 +621,7 @@ func (b *build) needed(u *unit, r reference) bool {
 		with = append(with, &lang.Attr{Name: name, NameRange: r.at, Expr: &hclsyntax.LiteralValueExpr{Val: v, SrcRange: hclRange(r.at)}})
 	}
 	slices.SortFunc(with, func(a, b *lang.Attr) int { return slices.Compare([]string{a.Name}, []string{b.Name}) })
-	ref := &lang.TaskRef{Name: r.task.Name, Range: r.at}
-	if r.member != nil && r.task.ForEach != nil {
-		ref.Key = &hclsyntax.LiteralValueExpr{Val: cty.StringVal(r.member.key), SrcRange: hclRange(r.at)}
-	}
-	target, args, ok := b.call(ref, with, &frame{env: u.frame.env, unit: u}, r.at)
+	target, args, ok := b.callTask(r.task, r.member, with, &frame{env: u.frame.env, unit: u}, r.at)
 	if ok {
 		u.needs = append(u.needs, need{unit: target, args: args, at: r.at})
 	}

@@ -9,10 +9,8 @@ import (
 
 // Options are what a module is compiled with.
 type Options struct {
-	// Vars are the values of module variables as typed by a person: an HCL expression, or the text itself where the
-	// variable is a string.
-	Vars  map[string]string
-	World lang.World // the workspace as the plan starts
+	Vars  map[string]Given // by variable of the module
+	World lang.World       // the workspace as the plan starts
 	// Known is what package lang said about the module. It is not said again in other words, and with errors in it no plans
 	// are made.
 	Known diag.List

@@ -46,7 +46,7 @@ func TestTheSameInputGivesTheSameBytes(t *testing.T) {
 		t.Run(example, func(t *testing.T) {
 			fsys := os.DirFS("../examples/" + example)
 			once := func() string {
-				m, ds := lang.Load(fsys, ".")
+				m, ds := lang.Load(fsys, ".", nil)
 				require.Empty(t, ds)
 				p, ds := compiler.Compile(m, compiler.Options{World: lang.World{FS: fsys, LookPath: func(string) (string, bool) { return "", false }}})
 				require.Empty(t, ds)
@@ -115,7 +115,7 @@ task "t" {
 
 func TestDigestIsWhatWasCompiled(t *testing.T) {
 	const text = "variable \"v\" { default = \"1\" }\nlocals { x = file(\"x\") }\ntask \"t\" { run = local.x }\n"
-	digest := func(text, x string, vars map[string]string) [32]byte {
+	digest := func(text, x string, vars map[string]compiler.Given) [32]byte {
 		p, ds := compiler.Compile(module(t, text), compiler.Options{Vars: vars, World: lang.World{FS: fstest.MapFS{"x": {Data: []byte(x)}, "y": {}}}})
 		require.Empty(t, ds)
 		return p.Digest()
@@ -124,7 +124,7 @@ func TestDigestIsWhatWasCompiled(t *testing.T) {
 	require.Equal(t, base, digest(text, "a", nil))
 	require.NotEqual(t, base, digest(text+"\n", "a", nil), "the source")
 	require.NotEqual(t, base, digest(text, "b", nil), "what was read")
-	require.NotEqual(t, base, digest(text, "a", map[string]string{"v": "1"}), "a variable that was given")
+	require.NotEqual(t, base, digest(text, "a", map[string]compiler.Given{"v": {Text: "1", From: "--var"}}), "a variable that was given")
 }
 
 func TestReadingsAreTold(t *testing.T) {

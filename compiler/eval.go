@@ -32,19 +32,24 @@ type reading struct {
 	at         diag.Range
 }
 
-// evaluator evaluates expressions over one view of the workspace. Locals are evaluated when they are first used. It
-// collects what goes wrong; an expression that failed once is not tried again.
+// evaluator evaluates the expressions of a module over one view of the workspace. Locals are evaluated when they are
+// first used. It collects what goes wrong; an expression that failed once is not tried again.
 type evaluator struct {
-	vars   cty.Value
+	*findings
 	locals map[string]*local
-	facts  map[string]*relation
 	root   *hcl.EvalContext
-	refs   map[hcl.Expression]*refs
 	bad    map[hcl.Expression]bool
-	at     []diag.Range // the expressions that are being evaluated, innermost last
-	reads  []reading
-	diags  diag.List
 }
+
+// findings are what the evaluators of all modules of a program come upon.
+type findings struct {
+	refs  map[hcl.Expression]*refs
+	at    []diag.Range // the expressions that are being evaluated, innermost last
+	reads []reading
+	diags diag.List
+}
+
+func newFindings() *findings { return &findings{refs: map[hcl.Expression]*refs{}} }
 
 type local struct {
 	*lang.Local
@@ -74,11 +79,8 @@ func (r *refs) facts() (out []string) {
 
 // newEvaluator sees w, reports readings to w.Read and notes them. With typesOnly nothing is read and what reading
 // functions return is unknown.
-func (u *universe) newEvaluator(w lang.World, typesOnly bool) *evaluator {
-	e := &evaluator{
-		vars: u.vars, facts: u.relations, locals: make(map[string]*local, len(u.module.Locals)),
-		refs: map[hcl.Expression]*refs{}, bad: map[hcl.Expression]bool{},
-	}
+func (u *universe) newEvaluator(w lang.World, typesOnly bool, f *findings) *evaluator {
+	e := &evaluator{findings: f, locals: make(map[string]*local, len(u.module.Locals)), bad: map[hcl.Expression]bool{}}
 	for _, l := range u.module.Locals {
 		e.locals[l.Name] = &local{Local: l}
 	}
@@ -102,8 +104,8 @@ func (u *universe) newEvaluator(w lang.World, typesOnly bool) *evaluator {
 		})
 	}
 	functions["facts"] = u.factsFunction()
-	for _, f := range u.module.Facts {
-		functions["fact::"+f.Name] = u.relations[f.Name].function()
+	for name, r := range u.relations { // order: a map again
+		functions["fact::"+name] = r.function()
 	}
 	e.root = &hcl.EvalContext{Functions: functions, Variables: map[string]cty.Value{"var": u.vars}}
 	return e

@@ -444,7 +444,7 @@ func (b *build) endless() {
 		task  *task
 		steps int // that are not known to end
 	}
-	callers := map[string][]*way{}
+	callers := map[*task][]*way{}
 	var done []*task
 	ends := map[*task]bool{}
 	end := func(t *task) {
@@ -460,9 +460,12 @@ func (b *build) endless() {
 		for _, m := range t.methods {
 			w := &way{task: t}
 			for _, s := range m.Steps {
-				if s.Task != nil && b.tasks[s.Task.Name] != nil {
+				if s.Task == nil {
+					continue
+				}
+				if callee := t.home.named(s.Task); callee != nil {
 					w.steps++
-					callers[s.Task.Name] = append(callers[s.Task.Name], w)
+					callers[callee] = append(callers[callee], w)
 				}
 			}
 			if w.steps == 0 {
@@ -473,7 +476,7 @@ func (b *build) endless() {
 	for len(done) > 0 {
 		t := done[0]
 		done = done[1:]
-		for _, w := range callers[t.Name] {
+		for _, w := range callers[t] {
 			if w.steps--; w.steps == 0 {
 				end(w.task)
 			}

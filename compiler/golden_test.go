@@ -64,22 +64,27 @@ func TestPhases(t *testing.T) {
 type phase struct {
 	comment []byte
 	files   []txtar.File
-	module  []lang.File
+	module  fstest.MapFS
+	std     fstest.MapFS
 	world   lang.World
-	vars    map[string]string
+	vars    map[string]compiler.Given
 	facts   []warp.Op
 	ask     [][]string
 }
 
 func parse(a *txtar.Archive) *phase {
-	c := &phase{comment: a.Comment, vars: map[string]string{}}
+	c := &phase{comment: a.Comment, module: fstest.MapFS{}, std: fstest.MapFS{}, vars: map[string]compiler.Given{}}
 	fsys := fstest.MapFS{}
 	for _, f := range a.Files {
 		switch {
 		case strings.HasPrefix(f.Name, "out/"):
 			continue
 		case strings.HasSuffix(f.Name, ".jitos.hcl"):
-			c.module = append(c.module, lang.File{Name: f.Name, Text: f.Data})
+			if name, std := strings.CutPrefix(f.Name, "std/"); std {
+				c.std[name] = &fstest.MapFile{Data: f.Data}
+			} else {
+				c.module[f.Name] = &fstest.MapFile{Data: f.Data}
+			}
 		default:
 			fsys[f.Name] = &fstest.MapFile{Data: f.Data}
 		}
@@ -96,7 +101,7 @@ func parse(a *txtar.Archive) *phase {
 		switch f := strings.Fields(line); {
 		case len(f) == 0:
 		case f[0] == "var":
-			c.vars[f[1]] = strings.Join(f[2:], " ")
+			c.vars[f[1]] = compiler.Given{Text: strings.Join(f[2:], " "), From: "--var"}
 		case f[0] == "program":
 			programs[f[1]] = true
 		case f[0] == "fact":
@@ -131,7 +136,7 @@ func (c *phase) archive(out map[string]string) []byte {
 
 // run compiles and plans. It does so twice: both have to say the same.
 func (c *phase) run(t *testing.T) (diagnostics, plans string) {
-	m, syntax := lang.Parse(c.module)
+	m, syntax := lang.Load(c.module, ".", c.std)
 	p, more := compiler.Compile(m, compiler.Options{Vars: c.vars, World: c.world, Known: syntax})
 	require.Equal(t, more.Sorted(), more)
 	show := func(l diag.List) string {

@@ -200,7 +200,7 @@ func (b *build) check(name string, x hcl.Expression, in env) plan.Check {
 	return plan.Check{
 		Name: name, Text: u.source(x), Range: place(x),
 		Test: func(v plan.View) (ok bool, values string, err error) {
-			e := u.newEvaluator(lang.World{FS: v.FS, Digest: v.Digest, LookPath: v.LookPath, Env: v.Env}, false)
+			e := u.newEvaluator(lang.World{FS: v.FS, Digest: v.Digest, LookPath: v.LookPath, Env: v.Env}, false, newFindings())
 			ok, good := e.flag(x, in)
 			if !good {
 				return false, "", e.failure()

@@ -49,7 +49,7 @@ func (p *planner) plan() (*plan.Plan, error) {
 	for _, o := range p.assembly.build.declared() {
 		p.out.Outputs = append(p.out.Outputs, o)
 	}
-	for _, t := range p.program.names.u.module.Tasks {
+	for _, t := range p.program.order {
 		p.out.Tasks = append(p.out.Tasks, plan.Task{Name: t.Name, Fixed: t.Outputs != nil && len(t.Params) == 0})
 	}
 	if s := p.goal.slap; s != nil {
@@ -181,7 +181,7 @@ func (p *planner) steps() error {
 		u := p.units[s.Node]
 		g := u.ground
 		if u.lifted {
-			g = p.fill(u.task.Task, u.name, u.with(u.values(s.Args)))
+			g = p.within(u.task).fill(u.task.Task, u.name, u.with(u.values(s.Args)))
 			for _, name := range g.outputs {
 				p.out.Outputs = append(p.out.Outputs, plan.Output{Pattern: name, Task: u.task.Name})
 			}

@@ -2,6 +2,7 @@ package compiler
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -73,22 +74,45 @@ func (n *names) available(s scope) (out []string) {
 	if s.noFacts {
 		return out
 	}
-	for _, f := range n.u.module.Facts {
-		if s.changing || f.From != nil {
-			out = append(out, "fact::"+f.Name)
+	for _, f := range n.factNames() {
+		if s.changing || n.u.relations[f].observed {
+			out = append(out, "fact::"+f)
 		}
 	}
 	return out
 }
 
-// names resolves what expressions refer to.
+// names resolves what the expressions of a module refer to.
 type names struct {
 	*evaluator
 	u         *universe
-	tasks     map[string]*task
-	taskNames []string
-	uses      map[string]bool
+	given     map[string]Given
+	tasks     map[string]*task                      // by name within the module
+	taskNames []string                              // as the module can refer to them: its own, then those of modules that it uses
+	uses      map[string]*names                     // by alias; nil where there is no such module, which has been said
+	taskValue cty.Value                             // of `task` in expressions
 	scoped    func(hcl.Expression, func() []string) // Options.Scoped
+}
+
+// named is the task that ref refers to, nil if there is none.
+func (n *names) named(ref *lang.TaskRef) *task {
+	if ref.Use != "" {
+		n = n.uses[ref.Use]
+	}
+	if n == nil {
+		return nil
+	}
+	return n.tasks[ref.Name]
+}
+
+// lost reports whether a reference leads into a module that could not be loaded, which has been said.
+func (n *names) lost(use string) bool {
+	sub, used := n.uses[use]
+	return used && sub == nil
+}
+
+func (n *names) unknownTask(name string, at diag.Range) {
+	n.unknown(at, lang.CodeUnknownTask, fmt.Sprintf("unknown task %q", name), name, n.taskNames, "task.")
 }
 
 // check resolves the names in x. One that does not resolve makes x bad.
@@ -200,11 +224,20 @@ func (n *names) localNames() (out []string) {
 // task resolves task.NAME and what follows it.
 func (n *names) task(name string, rest hcl.Traversal, whole diag.Range) {
 	t := n.tasks[name]
+	if sub, used := n.uses[name]; used {
+		if sub == nil || len(rest) == 0 {
+			return // all tasks of the module
+		}
+		a, ok := rest[0].(hcl.TraverseAttr)
+		if !ok {
+			n.fail(lang.CodeUnknownTask, whole, fmt.Sprintf("%q is a module, not a family of tasks", name), fmt.Sprintf("Say which task: task.%s.NAME.", name))
+			return
+		}
+		name, rest, t = name+"."+a.Name, rest[1:], sub.tasks[a.Name]
+	}
 	switch {
-	case n.uses[name]:
-		return // modules are not supported, which has been said
 	case t == nil:
-		n.unknown(whole, lang.CodeUnknownTask, fmt.Sprintf("unknown task %q", name), name, n.taskNames, "task.")
+		n.unknownTask(name, whole)
 		return
 	case len(rest) == 0:
 		return
@@ -275,12 +308,8 @@ func (n *names) calls(x hcl.Expression, s scope) {
 	}
 }
 
-func (n *names) factNames() (out []string) {
-	for _, f := range n.u.module.Facts {
-		out = append(out, f.Name)
-	}
-	return out
-}
+// factNames are the facts that the module can ask for, sorted.
+func (n *names) factNames() []string { return slices.Sorted(maps.Keys(n.u.relations)) }
 
 func (n *names) arity(r *relation, got int, at diag.Range) {
 	var cols []string

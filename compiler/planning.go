@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,8 +43,8 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 		return nil, &diag.ListError{List: p.diags}
 	}
 	n := p.names
-	bad, reads := maps.Clone(n.bad), len(n.reads)
-	defer func() { n.bad, n.reads = bad, n.reads[:reads] }()
+	reads := len(n.reads)
+	defer p.forget(reads)()
 
 	g, err := p.goal(in)
 	if err != nil {
@@ -106,16 +107,28 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 	return out, nil
 }
 
+// forget returns what makes the evaluators what they are now: what goes wrong for one plan may go well for another.
+func (p *Program) forget(reads int) func() {
+	bad := make([]map[hcl.Expression]bool, len(p.modules))
+	for i, n := range p.modules {
+		bad[i] = maps.Clone(n.bad)
+	}
+	return func() {
+		for i, n := range p.modules {
+			n.bad = bad[i]
+		}
+		p.names.reads = p.names.reads[:reads]
+	}
+}
+
 // Relations are the facts that the program declares, in written order.
 func (p *Program) Relations() []plan.Relation {
-	u := p.names.u
 	var out []plan.Relation
-	for _, f := range u.module.Facts {
-		keep := plan.Keep(f.Keep)
-		if keep == "" {
-			keep = plan.KeepRun
+	for _, n := range p.modules {
+		for _, f := range n.u.module.Facts {
+			r := n.u.relations[f.Name]
+			out = append(out, plan.Relation{Name: r.Name, Keep: cmp.Or(plan.Keep(f.Keep), plan.KeepRun), Observed: r.observed})
 		}
-		out = append(out, plan.Relation{Name: f.Name, Keep: keep, Observed: u.relations[f.Name].observed})
 	}
 	return out
 }
@@ -194,7 +207,7 @@ func (p *Program) goal(in Intent) (*goal, error) {
 		}
 		return &goal{name: s.Name, slap: s, rng: s.Range}, nil
 	}
-	t := p.names.tasks[task]
+	t := p.tasks[task]
 	if t == nil || kind == "slap" {
 		var names []string
 		for _, t := range p.targets {
@@ -311,29 +324,32 @@ func (p *Program) hint(advice string) string {
 	return strings.TrimSpace(advice + " Targets: " + strings.Join(names, ", ") + ".")
 }
 
-// address reads a target: `build`, `task.build`, `slap.release`, `page["a"]`.
+// address reads a target: `build`, `task.build`, `slap.release`, `page["a"]`, `golang.test`.
 func address(s string) (kind, name, key string, isMember bool) {
 	t, ds := hclsyntax.ParseTraversalAbs([]byte(s), "", hcl.InitialPos)
 	if ds.HasErrors() {
 		return "", s, "", false
 	}
-	name = t.RootName()
-	rest := t[1:]
-	if len(rest) > 0 && (name == "task" || name == "slap") {
-		if a, ok := rest[0].(hcl.TraverseAttr); ok {
-			kind, name, rest = name, a.Name, rest[1:]
+	if root := t.RootName(); len(t) > 1 && (root == "task" || root == "slap") {
+		if _, ok := t[1].(hcl.TraverseAttr); ok {
+			kind, t = root, t[1:]
 		}
 	}
-	switch len(rest) {
-	case 0:
-		return kind, name, "", false
-	case 1:
-		if i, ok := rest[0].(hcl.TraverseIndex); ok {
-			key, _ = keyText(i.Key)
-			return kind, name, key, true
+	for i, step := range t {
+		switch step := step.(type) {
+		case hcl.TraverseRoot:
+			name = step.Name
+		case hcl.TraverseAttr:
+			name = strings.TrimPrefix(name+"."+step.Name, ".")
+		case hcl.TraverseIndex:
+			if i < len(t)-1 {
+				return "", s, "", false
+			}
+			key, _ = keyText(step.Key)
+			isMember = true
 		}
 	}
-	return "", s, "", false
+	return kind, name, key, isMember
 }
 
 // assumed checks what a slap assumes.
@@ -341,7 +357,6 @@ func (p *Program) assumed(g *goal, facts warp.Graph) error {
 	if g.slap == nil {
 		return nil
 	}
-	u := p.names.u
 	kept := map[string]map[string]bool{}
 	for _, n := range facts.Nodes("fact") {
 		v, err := cbor.Decode(n.Data)
@@ -350,7 +365,7 @@ func (p *Program) assumed(g *goal, facts warp.Graph) error {
 		}
 		row, _ := v.([]any)
 		rel, ok := row[0].(string)
-		if r := u.relations[rel]; !ok || r == nil || r.observed || len(row) != len(r.Columns)+1 {
+		if r := p.relations[rel]; !ok || r == nil || r.observed || len(row) != len(r.Columns)+1 {
 			continue
 		}
 		vals := make([]cty.Value, len(row)-1)
@@ -366,13 +381,13 @@ func (p *Program) assumed(g *goal, facts warp.Graph) error {
 		}
 		kept[rel][k] = true
 	}
-	for _, r := range u.relations { // order: each on its own
+	for _, r := range p.relations { // order: each on its own
 		if !r.observed {
 			r.kept, r.known = kept[r.Name], true
 		}
 	}
 	defer func() {
-		for _, r := range u.relations { // order: each on its own
+		for _, r := range p.relations { // order: each on its own
 			r.kept, r.known = nil, false
 		}
 	}()
@@ -503,7 +518,7 @@ func (p *Program) condition(text string) string {
 	if strings.HasPrefix(rest, "!") {
 		negation, rest = "!", rest[1:]
 	}
-	if rel, _, ok := strings.Cut(rest, "("); ok && p.names.u.relations[rel] != nil {
+	if rel, _, ok := strings.Cut(rest, "("); ok && p.relations[rel] != nil {
 		text = negation + "fact::" + rest
 	}
 	if strings.Contains(text, " (") {

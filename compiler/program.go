@@ -22,17 +22,19 @@ import (
 
 // Program is a compiled module: what can be applied, and how the planner sees it. It is safe for concurrent use.
 type Program struct {
-	mu       sync.Mutex // planning evaluates expressions, which remembers values
-	names    *names
-	order    []*task
-	value    cty.Value // of `task` in expressions
-	base     *assembly
-	digest   [32]byte
-	rules    map[string]warp.Rule
-	targets  []Target
-	slaps    map[string]*slap
-	observed []warp.Node
-	diags    diag.List
+	mu        sync.Mutex           // planning evaluates expressions, which remembers values
+	names     *names               // of the workspace's module
+	modules   []*names             // that, and those of the modules that it uses, each after the one that uses it
+	order     []*task              // of all modules
+	tasks     map[string]*task     // by whole name
+	relations map[string]*relation // by whole name
+	base      *assembly
+	digest    [32]byte
+	rules     map[string]warp.Rule
+	targets   []Target
+	slaps     map[string]*slap
+	observed  []warp.Node
+	diags     diag.List
 }
 
 // assembly is a domain and what its units are.
@@ -51,22 +53,20 @@ type slap struct {
 // program it can and all diagnostics, sorted: with errors among them the program has targets, but makes no plans. It sees
 // the workspace through o.World alone, which also serves the plans that are made later.
 func Compile(m *lang.Module, o Options) (*Program, diag.List) {
-	u := newUniverse(m)
-	given := u.variables(o.Vars)
 	var told []lang.Reading
-	world := o.World
-	world.Read = func(r lang.Reading) {
+	outer := o.World.Read
+	o.World.Read = func(r lang.Reading) {
 		told = append(told, r)
-		if o.World.Read != nil {
-			o.World.Read(r)
+		if outer != nil {
+			outer(r)
 		}
 	}
-	e := u.newEvaluator(world, false)
-	e.diags = given
-	p := &Program{names: &names{evaluator: e, u: u, tasks: map[string]*task{}, uses: map[string]bool{}, scoped: o.Scoped}, rules: map[string]warp.Rule{}, slaps: map[string]*slap{}}
+	p := &Program{tasks: map[string]*task{}, relations: map[string]*relation{}, rules: map[string]warp.Rule{}, slaps: map[string]*slap{}}
+	room := maxModules
+	e := newFindings()
+	p.names = p.enter(newUniverse(m, "", &room), nil, o, e)
 	p.declare()
 	p.resolve()
-	u.validate(e)
 	p.settle()
 	p.target()
 	p.checks()
@@ -111,15 +111,16 @@ func (p *Program) Observed() []warp.Node { return slices.Clone(p.observed) }
 func (p *Program) Targets() []Target { return slices.Clone(p.targets) }
 
 // digest has one form for what a program depends on: sources, variables, readings.
-func digest(m *lang.Module, vars map[string]string, told []lang.Reading) [32]byte {
+func digest(m *lang.Module, vars map[string]Given, told []lang.Reading) [32]byte {
 	var list []any
-	for _, f := range m.Files() {
-		list = append(list, []any{f, m.Source(f)})
-	}
+	sources(m, map[*lang.Module]bool{}, func(file string) { list = append(list, []any{file, m.Source(file)}) })
 	set := []any{}
 	for _, v := range m.Variables {
-		if raw, ok := vars[v.Name]; ok {
-			set = append(set, []any{v.Name, raw})
+		switch g, ok := vars[v.Name]; {
+		case ok && g.Value != cty.NilVal:
+			set = append(set, []any{v.Name, text(g.Value)})
+		case ok:
+			set = append(set, []any{v.Name, g.Text})
 		}
 	}
 	read := []any{}
@@ -133,45 +134,104 @@ func digest(m *lang.Module, vars map[string]string, told []lang.Reading) [32]byt
 	return sha256.Sum256(b)
 }
 
-// declare enters tasks and methods.
-func (p *Program) declare() {
-	n := p.names
-	m := n.u.module
+// sources tells the files of m and of the modules that it uses, each once.
+func sources(m *lang.Module, seen map[*lang.Module]bool, tell func(file string)) {
+	if m == nil || seen[m] {
+		return
+	}
+	seen[m] = true
+	for _, f := range m.Files() {
+		tell(f)
+	}
 	for _, u := range m.Uses {
-		n.uses[u.Alias] = true
-		n.unsupported(u.Range, "use")
+		sources(u.Module, seen, tell)
 	}
-	for _, d := range m.Tasks {
-		t := &task{Task: d}
-		for _, q := range d.Params {
-			t.params = append(t.params, param{Param: q})
-			t.paramNames = append(t.paramNames, q.Name)
-		}
-		n.tasks[d.Name] = t
-		n.taskNames = append(n.taskNames, d.Name)
-		p.order = append(p.order, t)
+}
+
+// enter gives the variables of a module their values, and those of the modules that it uses, which it computes.
+func (p *Program) enter(u *universe, use *lang.Use, o Options, f *findings) *names {
+	f.diags = append(f.diags, u.variables(o.Vars, use)...)
+	n := &names{evaluator: u.newEvaluator(o.World, false, f), u: u, given: o.Vars, scoped: o.Scoped, tasks: map[string]*task{}, uses: map[string]*names{}}
+	p.modules = append(p.modules, n)
+	for _, d := range u.module.Facts {
+		r := u.relations[d.Name]
+		p.relations[r.Name] = r
 	}
-	for _, d := range m.Methods {
-		t := n.tasks[d.Task.Name]
-		if t == nil {
-			if !n.uses[d.Task.Name] {
-				n.unknown(d.Task.Range, lang.CodeUnknownTask, fmt.Sprintf("unknown task %q", d.Task.Name), d.Task.Name, n.taskNames, "")
+	for _, l := range u.module.Locals {
+		n.check(l.Expr, scope{})
+	}
+	n.localCycles()
+	for _, use := range u.module.Uses {
+		sub := u.uses[use.Alias]
+		if n.uses[use.Alias] = nil; sub == nil {
+			if use.Module == nil {
+				n.fail(lang.CodeNoModule, use.SourceRange, fmt.Sprintf("there is no module %s", use.Source), "It was not loaded.")
+			} else {
+				n.fail(lang.CodeModuleCycle, use.Range, fmt.Sprintf("more than %d modules", maxModules), "Modules that use others several times make many of few. Use each once, and pass on what it gives.")
 			}
 			continue
 		}
-		t.methods = append(t.methods, d)
+		o.Vars = map[string]Given{}
+		for _, a := range use.Variables {
+			n.check(a.Expr, scope{noFacts: true})
+			v, ok := n.value(a.Expr, nil)
+			if !ok {
+				v = cty.DynamicVal
+			}
+			o.Vars[a.Name] = Given{Value: v, From: "use " + use.Alias, At: a.NameRange}
+		}
+		n.uses[use.Alias] = p.enter(sub, use, o, f)
+	}
+	return n
+}
+
+// declare enters tasks and methods.
+func (p *Program) declare() {
+	for _, n := range p.modules {
+		m := n.u.module
+		for _, d := range m.Tasks {
+			whole := *d
+			whole.Name = n.u.prefix + d.Name
+			t := &task{Task: &whole, home: n}
+			for _, q := range d.Params {
+				t.params = append(t.params, param{Param: q})
+				t.paramNames = append(t.paramNames, q.Name)
+			}
+			n.tasks[d.Name] = t
+			n.taskNames = append(n.taskNames, d.Name)
+			p.tasks[whole.Name] = t
+			p.order = append(p.order, t)
+		}
+		for _, d := range m.Methods {
+			if t := n.tasks[d.Task.Name]; t != nil {
+				t.methods = append(t.methods, d)
+			} else if _, used := n.uses[d.Task.Name]; used {
+				n.fail(lang.CodeUnknownTask, d.Task.Range, fmt.Sprintf("%q is a module, not a task", d.Task.Name), "A method is a way to achieve a task of its own module.")
+			} else {
+				n.unknown(d.Task.Range, lang.CodeUnknownTask, fmt.Sprintf("unknown task %q", d.Task.Name), d.Task.Name, n.taskNames, "")
+			}
+		}
+	}
+	for _, n := range p.modules {
+		for _, use := range n.u.module.Uses {
+			if sub := n.u.uses[use.Alias]; sub != nil {
+				for _, d := range sub.module.Tasks {
+					n.taskNames = append(n.taskNames, use.Alias+"."+d.Name)
+				}
+			}
+		}
 	}
 	for _, t := range p.order {
 		switch {
 		case t.Primitive() && t.compound():
-			n.diags = append(n.diags, diag.Diagnostic{
+			t.home.diags = append(t.home.diags, diag.Diagnostic{
 				Code: CodeNoWay, Subject: t.Range, Label: "task " + t.Name, Summary: fmt.Sprintf("task %q has both a command and methods", t.Name),
 				Related: []diag.Related{{Range: t.methods[0].Range, Label: "method " + t.methods[0].Name}},
 				Detail:  "Move the command into a task of its own, and make it the step of a method.",
 			})
 			t.methods = nil
 		case !t.Primitive() && !t.compound() && t.Needs == nil:
-			n.fail(CodeNoWay, t.Range, fmt.Sprintf("task %q says nothing about how it is carried out", t.Name), "Give it run or exec, a method, or needs.")
+			t.home.fail(CodeNoWay, t.Range, fmt.Sprintf("task %q says nothing about how it is carried out", t.Name), "Give it run or exec, a method, or needs.")
 		case !t.Primitive():
 			p.idle(t)
 		}
@@ -188,77 +248,86 @@ func (p *Program) idle(t *task) {
 		{"dir", t.Dir}, {"deps_file", t.DepsFile}, {"timeout", t.Timeout}, {"cost", t.Cost},
 	} {
 		if a.expr != nil {
-			p.names.fail(CodeNoWay, place(a.expr), fmt.Sprintf("task %q has %s but no command", t.Name, a.name), "It belongs on the tasks that have one: the steps of its methods, or what it needs.")
+			t.home.fail(CodeNoWay, place(a.expr), fmt.Sprintf("task %q has %s but no command", t.Name, a.name), "It belongs on the tasks that have one: the steps of its methods, or what it needs.")
 		}
 	}
 	if t.Effects != nil {
-		p.names.fail(CodeNoWay, t.Effects.Range, fmt.Sprintf("task %q has effects but no command", t.Name), "They belong on the tasks that have one: the steps of its methods, or what it needs.")
+		t.home.fail(CodeNoWay, t.Effects.Range, fmt.Sprintf("task %q has effects but no command", t.Name), "They belong on the tasks that have one: the steps of its methods, or what it needs.")
 	}
 }
 
 // resolve checks the names in all expressions. What later steps need is evaluated as soon as it can be: parameters'
 // defaults, members of families, observed facts.
 func (p *Program) resolve() {
-	n := p.names
-	m := n.u.module
-	for _, l := range m.Locals {
-		n.check(l.Expr, scope{})
-	}
-	n.localCycles()
-	for _, v := range m.Variables {
-		for _, c := range v.Validations {
-			n.check(c.Condition, scope{})
-			n.check(c.ErrorMessage, scope{})
+	for _, n := range p.modules {
+		for _, v := range n.u.module.Variables {
+			for _, c := range v.Validations {
+				n.check(c.Condition, scope{})
+				n.check(c.ErrorMessage, scope{})
+			}
+		}
+		for _, f := range n.u.module.Facts {
+			n.check(f.From, scope{noFacts: true})
 		}
 	}
-	for _, f := range m.Facts {
-		n.check(f.From, scope{noFacts: true})
-	}
 	for _, t := range p.order {
-		n.check(t.ForEach, scope{})
+		t.home.check(t.ForEach, scope{})
 		for _, q := range t.Params {
-			n.check(q.Default, scope{})
+			t.home.check(q.Default, scope{})
 		}
 	}
-	p.observed = n.u.observe(n.evaluator)
+	for _, n := range p.modules {
+		p.observed = append(p.observed, n.u.observe(n.evaluator)...)
+	}
 	for _, t := range p.order {
-		for i := range t.params {
-			q := &t.params[i]
-			if q.Default == nil {
-				continue
-			}
-			if v, ok := n.value(q.Default, nil); ok {
-				v, _ = v.UnmarkDeep()
-				if q.Defaults != nil && !v.IsNull() {
-					v = q.Defaults.Apply(v)
-				}
-				if v, ok = n.convert(v, q.Type, q.Default); ok && v.IsWhollyKnown() {
-					q.def = v
-				}
-			}
-		}
-		if t.ForEach == nil {
-			t.keys, t.members = true, []*member{{task: t, name: t.Name}}
-			continue
-		}
-		keys, ok := (&build{names: n}).forEach(t.ForEach, nil)
-		t.keys, t.byKey = ok, make(map[string]*member, len(keys))
-		for _, k := range keys {
-			k.task, k.name = t, fmt.Sprintf("%s[%s]", t.Name, quote(k.key))
-			t.members, t.byKey[k.key] = append(t.members, &k), &k
-		}
+		t.settle()
 	}
-	p.value = taskValues(p.order)
+	for _, n := range slices.Backward(p.modules) { // those that are used before those that use them
+		n.taskValue = n.taskValues()
+	}
 	for _, t := range p.order {
 		p.resolveTask(t)
 	}
-	for _, s := range m.SLAPs {
+	for _, s := range p.names.u.module.SLAPs {
 		p.resolveSLAP(s)
+	}
+	for _, n := range p.modules {
+		n.validate()
+	}
+}
+
+// settle evaluates the defaults of t's parameters and finds its members.
+func (t *task) settle() {
+	n := t.home
+	for i := range t.params {
+		q := &t.params[i]
+		if q.Default == nil {
+			continue
+		}
+		if v, ok := n.value(q.Default, nil); ok {
+			v, _ = v.UnmarkDeep()
+			if q.Defaults != nil && !v.IsNull() {
+				v = q.Defaults.Apply(v)
+			}
+			if v, ok = n.convert(v, q.Type, q.Default); ok && v.IsWhollyKnown() {
+				q.def = v
+			}
+		}
+	}
+	if t.ForEach == nil {
+		t.keys, t.members = true, []*member{{task: t, name: t.Name}}
+		return
+	}
+	keys, ok := (&build{names: n}).forEach(t.ForEach, nil)
+	t.keys, t.byKey = ok, make(map[string]*member, len(keys))
+	for _, k := range keys {
+		k.task, k.name = t, fmt.Sprintf("%s[%s]", t.Name, quote(k.key))
+		t.members, t.byKey[k.key] = append(t.members, &k), &k
 	}
 }
 
 func (p *Program) resolveTask(t *task) {
-	n := p.names
+	n := t.home
 	s := scope{params: t.paramNames, each: t.ForEach != nil}
 	if s.params == nil {
 		s.params = []string{}
@@ -353,14 +422,14 @@ func (n *names) reference(ref *lang.TaskRef, with []*lang.Attr, s scope, at diag
 	for _, a := range with {
 		n.check(a.Expr, s)
 	}
-	if ref == nil || ref.Use != "" {
+	if ref == nil || n.lost(ref.Use) {
 		return
 	}
 	n.check(ref.Key, s)
-	t := n.tasks[ref.Name]
+	t := n.named(ref)
 	switch {
 	case t == nil:
-		n.unknown(ref.Range, lang.CodeUnknownTask, fmt.Sprintf("unknown task %q", ref.Name), ref.Name, n.taskNames, "task.")
+		n.unknownTask(strings.TrimPrefix(lang.TaskRef{Use: ref.Use, Name: ref.Name}.String(), "task."), ref.Range)
 	case n.fits(t, with, at) && ref.Key != nil && len(n.refer(ref.Key).names) == 0:
 		if key, ok := n.text(ref.Key, nil); ok {
 			n.member(t, key, ref.Range)
@@ -398,7 +467,26 @@ func (p *Program) resolveSLAP(s *lang.SLAP) {
 
 // settle evaluates what nothing else would, so that its errors are seen, and refuses what only later versions carry out.
 func (p *Program) settle() {
+	for _, n := range p.modules {
+		n.settle()
+	}
+	for _, t := range p.order {
+		p.later(t)
+	}
 	n := p.names
+	for _, s := range n.u.module.SLAPs {
+		switch {
+		case s.Prefer != "" && s.Prefer != "order":
+			n.unsupported(s.Range, fmt.Sprintf("prefer = %q", s.Prefer))
+		case s.Speculate > 1:
+			n.unsupported(s.Range, "speculate")
+		case s.Collapse == "ask":
+			n.unsupported(s.Range, `collapse = "ask"`)
+		}
+	}
+}
+
+func (n *names) settle() {
 	m := n.u.module
 	for _, l := range m.Locals {
 		static := !n.bad[l.Expr]
@@ -428,24 +516,11 @@ func (p *Program) settle() {
 	for _, s := range m.Secrets {
 		n.unsupported(s.Range, "secret")
 	}
-	for _, t := range p.order {
-		p.later(t)
-	}
-	for _, s := range m.SLAPs {
-		switch {
-		case s.Prefer != "" && s.Prefer != "order":
-			n.unsupported(s.Range, fmt.Sprintf("prefer = %q", s.Prefer))
-		case s.Speculate > 1:
-			n.unsupported(s.Range, "speculate")
-		case s.Collapse == "ask":
-			n.unsupported(s.Range, `collapse = "ask"`)
-		}
-	}
 }
 
 // later refuses the attributes of a task that this version does not carry out.
 func (p *Program) later(t *task) {
-	n := p.names
+	n := t.home
 	at := func(x hcl.Expression, what string) {
 		if x != nil {
 			n.unsupported(place(x), what)
@@ -554,11 +629,17 @@ func typedText(v cty.Value) string {
 // checks types what is only evaluated later: conditions over a run's result, tasks that cannot do without arguments, and
 // what a slap limits.
 func (p *Program) checks() {
-	n := p.names
-	types := n.u.newEvaluator(lang.World{}, true)
-	types.bad = n.bad
-	types.localsFrom(n.evaluator)
-	dry := &build{names: &names{evaluator: types, u: n.u, tasks: n.tasks, taskNames: n.taskNames, uses: n.uses}, taskValue: p.value}
+	found := newFindings()
+	dry := map[*names]*build{}
+	for _, n := range p.modules {
+		types := n.u.newEvaluator(lang.World{}, true, found)
+		types.bad = n.bad
+		types.localsFrom(n.evaluator)
+		typed := *n
+		typed.evaluator = types
+		dry[n] = &build{names: &typed}
+	}
+	n, types := p.names, dry[p.names].evaluator
 	for _, t := range p.order {
 		if !t.Primitive() || !t.required() {
 			continue
@@ -572,7 +653,7 @@ func (p *Program) checks() {
 			vals[q.Name] = cty.UnknownVal(q.Type)
 		}
 		in["param"] = cty.ObjectVal(vals)
-		dry.fill(t.Task, t.Name, in)
+		dry[t.home].fill(t.Task, t.Name, in)
 	}
 	for _, s := range n.u.module.SLAPs {
 		for _, c := range s.Successes {
@@ -599,7 +680,7 @@ func (p *Program) checks() {
 		}
 		p.slaps[s.Name].scope = sc
 	}
-	n.diags = append(n.diags, types.diags...)
+	n.diags = append(n.diags, found.diags...)
 }
 
 // localsFrom takes over values, so that what is wrong with them is not said twice.
@@ -613,7 +694,7 @@ func (e *evaluator) localsFrom(o *evaluator) {
 
 // assemble makes the units of all tasks and slaps, and those that more adds.
 func (p *Program) assemble(more func(*build)) *assembly {
-	b := &build{names: p.names, order: p.order, taskValue: p.value, byName: map[string]*unit{}}
+	b := &build{names: p.names, domain: &domain{order: p.order, byName: map[string]*unit{}}}
 	for _, t := range p.order {
 		for _, m := range t.members {
 			if !t.required() && t.keys {
@@ -673,7 +754,7 @@ func (b *build) slap(s *lang.SLAP) {
 			b.enter(group)
 			criteria.needs = append(criteria.needs, need{unit: group, at: c.Range})
 		case c.Run != nil:
-			t := &task{Task: &lang.Task{Name: strings.TrimPrefix(name, "slap."), Run: c.Run, Range: c.Range}}
+			t := &task{home: b.names, Task: &lang.Task{Name: strings.TrimPrefix(name, "slap."), Run: c.Run, Range: c.Range}}
 			u := &unit{name: name, task: t, frame: &frame{env: env{}}}
 			u.frame.unit = u
 			b.enter(u)

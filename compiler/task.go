@@ -15,9 +15,10 @@ import (
 	"github.com/flyingrobots/jitos/warp"
 )
 
-// task is a declared task with what belongs to it.
+// task is a declared task with what belongs to it. Its name is the whole one: "golang.test".
 type task struct {
 	*lang.Task
+	home       *names // of the module that declares it
 	params     []param
 	paramNames []string
 	methods    []*lang.Method
@@ -143,21 +144,26 @@ var taskType = cty.Capsule("task", reflect.TypeFor[member]())
 // familyMark marks the object of all members of a family, so that needing all of them is one need.
 type familyMark struct{ *task }
 
-// taskValues is what `task` is in expressions.
-func taskValues(tasks []*task) cty.Value {
-	out := make(map[string]cty.Value, len(tasks))
-	for _, t := range tasks {
+// taskValues is what `task` is in the expressions of n's module.
+func (n *names) taskValues() cty.Value {
+	out := make(map[string]cty.Value, len(n.tasks))
+	for alias, sub := range n.uses { // order: a map again
+		if out[alias] = cty.DynamicVal; sub != nil {
+			out[alias] = sub.taskValue
+		}
+	}
+	for name, t := range n.tasks { // order: a map again
 		switch {
 		case t.ForEach == nil:
-			out[t.Name] = cty.CapsuleVal(taskType, t.members[0])
+			out[name] = cty.CapsuleVal(taskType, t.members[0])
 		case !t.keys:
-			out[t.Name] = cty.DynamicVal
+			out[name] = cty.DynamicVal
 		default:
 			members := make(map[string]cty.Value, len(t.members))
 			for _, m := range t.members {
 				members[m.key] = cty.CapsuleVal(taskType, m)
 			}
-			out[t.Name] = cty.ObjectVal(members).Mark(familyMark{t})
+			out[name] = cty.ObjectVal(members).Mark(familyMark{t})
 		}
 	}
 	if len(out) == 0 {

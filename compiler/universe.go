@@ -3,27 +3,27 @@ package compiler
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"strings"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 	"github.com/zclconf/go-cty/cty/function"
 
 	"github.com/flyingrobots/jitos/lang"
-	"github.com/flyingrobots/jitos/lang/diag"
 	"github.com/flyingrobots/jitos/warp"
 )
 
-// universe is what all expressions of a module share, in whatever view of the workspace: variables and relations.
+// universe is what all expressions of a module share, in whatever view of the workspace: variables and relations. A module
+// that is used twice is two of them.
 type universe struct {
 	module    *lang.Module
+	prefix    string // of the names of its tasks: "", "golang."
 	vars      cty.Value
-	relations map[string]*relation
+	relations map[string]*relation // by name as the module asks for it: "clean", "git::clean"
+	uses      map[string]*universe // by alias; nil where there is no such module
 }
 
-// relation is a declared fact.
+// relation is a declared fact. Its name is the whole one: "git::clean".
 type relation struct {
 	*lang.Fact
 	observed bool
@@ -34,10 +34,28 @@ type relation struct {
 	known    bool            // that is now
 }
 
-func newUniverse(m *lang.Module) *universe {
-	u := &universe{module: m, vars: cty.EmptyObjectVal, relations: map[string]*relation{}}
+// maxModules bounds how many universes a program has: modules that use others twice make many of few.
+const maxModules = 1000
+
+// newUniverse makes the universe of a module and those of the modules that it uses. room is how many more there may be.
+func newUniverse(m *lang.Module, prefix string, room *int) *universe {
+	*room--
+	u := &universe{module: m, prefix: prefix, vars: cty.EmptyObjectVal, relations: map[string]*relation{}, uses: map[string]*universe{}}
 	for _, f := range m.Facts {
-		u.relations[f.Name] = &relation{Fact: f, observed: f.From != nil, keys: map[string]bool{}}
+		whole := *f
+		whole.Name = strings.ReplaceAll(prefix, ".", "::") + f.Name
+		u.relations[f.Name] = &relation{Fact: &whole, observed: f.From != nil, keys: map[string]bool{}}
+	}
+	for _, use := range m.Uses {
+		u.uses[use.Alias] = nil
+		if use.Module == nil || *room <= 0 {
+			continue
+		}
+		sub := newUniverse(use.Module, prefix+use.Alias+".", room)
+		u.uses[use.Alias] = sub
+		for _, f := range use.Module.Facts {
+			u.relations[use.Alias+"::"+f.Name] = sub.relations[f.Name]
+		}
 	}
 	return u
 }
@@ -188,88 +206,4 @@ func (r *relation) add(row cty.Value) (node warp.Node, again bool, err error) {
 	r.keys[k], r.rows = true, append(r.rows, row)
 	node, err = warp.Fact(r.Name, args...)
 	return node, false, err
-}
-
-// variables gives every variable its value: as typed, or its default.
-func (u *universe) variables(given map[string]string) (diags diag.List) {
-	fail := func(code string, at diag.Range, summary, detail string) {
-		diags = append(diags, diag.Diagnostic{Code: code, Subject: at, Summary: summary, Detail: detail})
-	}
-	vals := map[string]cty.Value{}
-	var names []string
-	for _, v := range u.module.Variables {
-		names = append(names, v.Name)
-		vals[v.Name] = cty.UnknownVal(v.Type)
-		raw, ok := given[v.Name]
-		if v.Sensitive {
-			fail(CodeUnsupported, v.Range, "not supported by this version: sensitive", "Remove it, or use a version of jitos that has it.")
-		}
-		var val cty.Value
-		var err error
-		switch {
-		case ok:
-			val, err = typed(raw, v.Type)
-			if err != nil {
-				fail(lang.CodeArguments, v.Range, fmt.Sprintf("the value given for variable %q does not fit", v.Name), sentence(err.Error()))
-				continue
-			}
-		case v.Default == nil:
-			fail(lang.CodeArguments, v.Range, fmt.Sprintf("variable %q has no value", v.Name), fmt.Sprintf("Give it one with --var %s=…, or a default.", v.Name))
-			continue
-		default:
-			var ds hcl.Diagnostics
-			val, ds = v.Default.Value(nil)
-			if ds.HasErrors() {
-				diags = append(diags, lang.FromHCL(ds, lang.CodeBadDefault)...)
-				continue
-			}
-		}
-		if v.Defaults != nil && !val.IsNull() {
-			val = v.Defaults.Apply(val)
-		}
-		if val, err = convert.Convert(val, v.Type); err != nil {
-			at := v.Range
-			if v.Default != nil && !ok {
-				at = place(v.Default)
-			}
-			fail(lang.CodeBadDefault, at, fmt.Sprintf("the value of variable %q does not fit", v.Name), sentence(err.Error()))
-			continue
-		}
-		vals[v.Name] = val
-	}
-	for _, name := range slices.Sorted(maps.Keys(given)) {
-		if slices.Contains(names, name) {
-			continue
-		}
-		d := diag.Diagnostic{Code: lang.CodeUnknownName, Summary: fmt.Sprintf("unknown variable %q", name), Detail: "It was given with --var, but no variable block declares it."}
-		if s, ok := diag.Suggest(name, names); ok {
-			d.Detail += " Did you mean " + s + "?"
-		}
-		diags = append(diags, d)
-	}
-	if len(vals) > 0 {
-		u.vars = cty.ObjectVal(vals)
-	}
-	return diags
-}
-
-// validate checks the conditions that variables put on their values.
-func (u *universe) validate(e *evaluator) {
-	for _, v := range u.module.Variables {
-		if !u.vars.GetAttr(v.Name).IsWhollyKnown() {
-			continue
-		}
-		for _, c := range v.Validations {
-			holds, ok := e.flag(c.Condition, nil)
-			if !ok || holds {
-				continue
-			}
-			d := diag.Diagnostic{Code: lang.CodeArguments, Subject: place(c.Condition), Summary: fmt.Sprintf("the value of variable %q is not allowed", v.Name)}
-			if c.ErrorMessage != nil {
-				d.Detail, _ = e.text(c.ErrorMessage, nil)
-			}
-			d.Label = e.because(c.Condition, nil)
-			e.diags = append(e.diags, d)
-		}
-	}
 }

@@ -28,6 +28,8 @@ const (
 	CodeEvaluation       = "JT2017"
 	CodeUnknownStep      = "JT2018"
 	CodeArguments        = "JT2019"
+	CodeNoModule         = "JT2020"
+	CodeModuleCycle      = "JT2021"
 )
 
 // Explain says in a paragraph what a code of this package means and what to do about it.
@@ -81,6 +83,10 @@ func Explain(code string) (text string, ok bool) {
 		text = "A step is named that the method does not have. Steps see the other steps of their own method."
 	case CodeArguments:
 		text = "The arguments given do not fit the parameters declared: one is missing, unknown, or of the wrong type."
+	case CodeNoModule:
+		text = "A use block names a module that is not there. A source is \"std/NAME\" for what is built in, or a directory of the workspace that starts with \"./\" or \"../\" and is seen from the directory of the file."
+	case CodeModuleCycle:
+		text = "A module uses another that uses it again, directly or through others, so that neither can be complete. Move what both need into a module of its own."
 	default:
 		return "", false
 	}

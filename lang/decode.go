@@ -263,7 +263,7 @@ func (d *decoder) use(syn *hclsyntax.Block, seen names) {
 	b.require("source")
 	u := &Use{Alias: n.Name, Range: b.header}
 	u.Source, u.SourceRange = b.text("source")
-	if u.Source != "" && !strings.HasPrefix(u.Source, "std/") && !strings.HasPrefix(u.Source, "./") && !strings.HasPrefix(u.Source, "../") {
+	if u.Source != "" && !strings.HasPrefix(u.Source, stdSource) && !relative(u.Source) {
 		n := diag.Diagnostic{Code: CodeShape, Subject: u.SourceRange, Summary: fmt.Sprintf("%q is not a source of modules", u.Source)}
 		n.Detail = `A source is "std/NAME", or a directory that starts with "./" or "../".`
 		d.diags = append(d.diags, n)

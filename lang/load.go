@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
@@ -27,38 +26,17 @@ type File struct {
 }
 
 // Load reads, parses and decodes all workflow files of the directory dir of fsys, in name order; hidden files and
-// those of subdirectories are not part of it. It returns the best Module it can, never nil, and all diagnostics,
-// sorted. Files are called by their path in fsys.
-func Load(fsys fs.FS, dir string) (*Module, diag.List) {
-	var diags diag.List
-	fail := func(code, file, summary, detail string) {
-		diags = append(diags, diag.Diagnostic{Code: code, Summary: summary, Detail: detail, Subject: diag.Range{File: file}})
+// those of subdirectories are not part of it. The modules that it uses are loaded with it: other directories of fsys, and
+// for "std/NAME" the directory NAME of std, which is nil where there are none. Load returns the best Module it can, never
+// nil, and all diagnostics, sorted. Files are called by their path in fsys, those of std by their path there after StdPrefix.
+func Load(fsys fs.FS, dir string, std fs.FS) (*Module, diag.List) {
+	l := &loader{fsys: fsys, std: std, sources: map[string][]byte{}, modules: map[string]*Module{}, chain: []link{{dir: dir}}}
+	m, found := l.module(dir)
+	if !found && len(l.diags) == 0 {
+		l.fail(CodeNoFiles, diag.Range{File: dir}, "no workflow here", "There is no file *"+Extension+". `jitos init` writes one.")
 	}
-	entries, err := fs.ReadDir(fsys, dir)
-	if err != nil {
-		fail(CodeUnreadable, dir, "cannot read the directory", err.Error()+".")
-	}
-	var files []File
-	found := false
-	for _, e := range entries {
-		if e.IsDir() || !strings.HasSuffix(e.Name(), Extension) || strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		found = true
-		name := path.Join(dir, e.Name())
-		text, err := read(fsys, name)
-		if err != nil {
-			fail(CodeUnreadable, name, "cannot read the file", err.Error()+".")
-			continue
-		}
-		files = append(files, File{Name: name, Text: text})
-	}
-	if !found && err == nil {
-		fail(CodeNoFiles, dir, "no workflow here", "There is no file *"+Extension+". `jitos init` writes one.")
-	}
-	m, parsed := Parse(files)
-	m.Dir = dir
-	return m, append(diags, parsed...).Sorted()
+	l.uses(m)
+	return m, l.diags.Sorted()
 }
 
 func read(fsys fs.FS, name string) ([]byte, error) {
@@ -75,9 +53,15 @@ func read(fsys fs.FS, name string) ([]byte, error) {
 	return fs.ReadFile(fsys, name)
 }
 
-// Parse is Load for texts in memory. The order of files is the order of declarations.
+// Parse is Load for texts in memory, without the modules that they use. The order of files is the order of declarations.
 func Parse(files []File) (*Module, diag.List) {
-	m := &Module{sources: make(map[string][]byte, len(files)), bodies: make(map[string]*hclsyntax.Body, len(files))}
+	m := &Module{sources: make(map[string][]byte, len(files))}
+	return m, m.parse(files).Sorted()
+}
+
+// parse fills m in.
+func (m *Module) parse(files []File) diag.List {
+	m.bodies = make(map[string]*hclsyntax.Body, len(files))
 	var syntax diag.List
 	var bodies []*hclsyntax.Body
 	doubtful := map[string]int{} // by file with syntax errors: the offset from which even its structure is a guess
@@ -102,7 +86,7 @@ func Parse(files []File) (*Module, diag.List) {
 		from, broken := doubtful[n.Subject.File]
 		return broken && (n.Code == CodeMissing || n.Code == CodeLabels || n.Subject.Start.Byte >= from)
 	})
-	return m, append(syntax, decoded...).Sorted()
+	return append(syntax, decoded...)
 }
 
 // parseFile returns what could be understood of text, nil if nothing.

@@ -174,7 +174,7 @@ func TestLoadFiles(t *testing.T) {
 		"w/.#a.jitos.hcl":   {Data: []byte("an editor's lock")},
 		"w/other.hcl":       {Data: []byte("broken")},
 	}
-	m, diags := lang.Load(fsys, "w")
+	m, diags := lang.Load(fsys, "w", nil)
 	require.Empty(t, diags)
 	require.Equal(t, []string{"w/a.jitos.hcl", "w/b.jitos.hcl"}, m.Files())
 	require.Equal(t, "w", m.Dir)
@@ -182,9 +182,9 @@ func TestLoadFiles(t *testing.T) {
 	require.Equal(t, "b", m.Tasks[1].Name)
 	require.Nil(t, m.Source("w/other.hcl"))
 
-	_, diags = lang.Load(fsys, "nowhere")
+	_, diags = lang.Load(fsys, "nowhere", nil)
 	require.Equal(t, lang.CodeUnreadable, diags[0].Code)
-	_, diags = lang.Load(fstest.MapFS{"w/x": {}}, "w")
+	_, diags = lang.Load(fstest.MapFS{"w/x": {}}, "w", nil)
 	require.Equal(t, lang.CodeNoFiles, diags[0].Code)
 }
 
@@ -204,7 +204,7 @@ func TestLoadUnreadable(t *testing.T) {
 		"dev.jitos.hcl":  {Mode: fs.ModeDevice},
 		"good.jitos.hcl": {Data: []byte(`task "a" { run = "x" }`)},
 		"huge.jitos.hcl": {Data: make([]byte, 9<<20)},
-	}}, ".")
+	}}, ".", nil)
 	require.Len(t, m.Tasks, 1, "the rest is loaded")
 	require.Len(t, diags, 3)
 	for i, want := range []string{"input/output error", "not a regular file", "larger than 8 MB"} {

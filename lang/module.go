@@ -61,7 +61,7 @@ type Settings struct {
 // Target is a reference to a task or a slap: `slap.release`, `task.build`.
 type Target struct {
 	Kind  string // "task" or "slap"
-	Name  string
+	Name  string // with its alias if it is of a used module: "golang.test"
 	Range diag.Range
 }
 
@@ -96,6 +96,7 @@ type Use struct {
 	Source      string // "std/go" or "./dir"
 	SourceRange diag.Range
 	Variables   []*Attr // sets its variables
+	Module      *Module // nil if it could not be loaded, or was not: see [Parse]
 	Range       diag.Range
 }
 
@@ -298,7 +299,7 @@ type Secret struct {
 	Range             diag.Range
 }
 
-// Source returns the text of a file of the module as it was parsed, nil for any other file.
+// Source returns the text of a file of the module, or of one that was loaded with it, as it was parsed; nil for any other.
 func (m *Module) Source(file string) []byte { return m.sources[file] }
 
 // Body returns what was understood of a file of the module as it was written, nil if nothing was. It must not be changed.

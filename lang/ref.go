@@ -75,7 +75,13 @@ func (m *Module) TaskRef(expr hcl.Expression) (*TaskRef, diag.List) {
 	}
 	ref, rest := m.split(traversal, key == nil)
 	if ref == nil {
-		return nil, diag.List{{Code: CodeNotReference, Subject: at, Summary: "not a reference to a task", Label: "write task.NAME"}}
+		label := "write task.NAME"
+		if len(traversal) > 1 { // a module without the task
+			if a, ok := traversal[1].(hcl.TraverseAttr); ok {
+				label = "write task." + a.Name + ".NAME"
+			}
+		}
+		return nil, diag.List{{Code: CodeNotReference, Subject: at, Summary: "not a reference to a task", Label: label}}
 	}
 	ref.Range = at
 	if key != nil {
@@ -243,9 +249,12 @@ func (b *body) target(name string) *Target {
 		return nil
 	}
 	at := RangeOf(a.Expr.Range())
-	if t, ok := a.Expr.(*hclsyntax.ScopeTraversalExpr); ok && len(t.Traversal) == 2 {
+	if t, ok := a.Expr.(*hclsyntax.ScopeTraversalExpr); ok {
 		kind := t.Traversal.RootName()
-		if part, ok := t.Traversal[1].(hcl.TraverseAttr); ok && (kind == "slap" || kind == "task") {
+		if ref, rest := b.d.m.split(t.Traversal, false); kind == "task" && ref != nil && len(rest) == 0 {
+			return &Target{Kind: kind, Name: strings.TrimPrefix(ref.String(), "task."), Range: at}
+		}
+		if part, ok := t.Traversal[len(t.Traversal)-1].(hcl.TraverseAttr); ok && kind == "slap" && len(t.Traversal) == 2 {
 			return &Target{Kind: kind, Name: part.Name, Range: at}
 		}
 	}

@@ -35,7 +35,7 @@ func TestWrong(t *testing.T) {
 					fsys[f.Name] = &fstest.MapFile{Data: f.Data}
 				}
 			}
-			m, diags := lang.Load(fsys, ".")
+			m, diags := lang.Load(fsys, ".", nil)
 			var got bytes.Buffer
 			require.NoError(t, diag.Printer{Source: m.Source, Max: 100}.Print(&got, diags))
 			for _, d := range diags {

@@ -22,6 +22,7 @@ import (
 	"github.com/flyingrobots/jitos/lang"
 	"github.com/flyingrobots/jitos/lang/diag"
 	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/stdlib"
 	"github.com/flyingrobots/jitos/sws"
 	"github.com/flyingrobots/jitos/warp"
 	"github.com/flyingrobots/jitos/warp/cas"
@@ -298,21 +299,21 @@ func (w *Workspace) compile() (*compiler.Program, diag.List) {
 			e, _, err := w.base.Entry(p)
 			return e.Digest.String(), err
 		}}
-	m, diags := lang.Load(world.FS, ".")
+	m, diags := lang.Load(world.FS, ".", stdlib.Modules())
 	w.module = m
 	w.ignore = runner.NewIgnore(w.root, w.base, m.Settings.Ignore)
 	world.Ignored = w.ignore.Match
 	if diags.HasErrors() && len(m.Tasks) == 0 {
 		return nil, diags
 	}
-	vars := map[string]string{}
+	vars := map[string]compiler.Given{}
 	for _, v := range m.Variables {
 		if s, ok := os.LookupEnv("JITOS_VAR_" + v.Name); ok {
-			vars[v.Name] = s
+			vars[v.Name] = compiler.Given{Text: s, From: "JITOS_VAR_" + v.Name}
 		}
 	}
 	for name, value := range w.vars {
-		vars[name] = value
+		vars[name] = compiler.Given{Text: value, From: "--var"}
 	}
 	p, more := compiler.Compile(m, compiler.Options{Vars: vars, World: world, Known: diags})
 	return p, append(diags, more...).Sorted()
