@@ -495,15 +495,15 @@ func (d *decoder) method(syn *hclsyntax.Block, seen names) {
 	}
 	var there []string
 	for _, s := range m.Steps {
-		there = append(there, s.Name)
+		there = append(there, "step."+s.Name)
 	}
 	for _, s := range m.Steps {
 		s.After = slices.DeleteFunc(s.After, func(a Name) bool {
-			known := slices.Contains(there, a.Name) && a.Name != s.Name
+			known := slices.Contains(there, "step."+a.Name) && a.Name != s.Name
 			if a.Name == s.Name {
 				d.error(CodeUnknownStep, a.Range, fmt.Sprintf("step %q cannot come after itself", s.Name), "")
 			} else if !known {
-				d.unknown(CodeUnknownStep, a.Range, fmt.Sprintf("unknown step %q", a.Name), a.Name, there, "The method has")
+				d.unknown(CodeUnknownStep, a.Range, fmt.Sprintf("unknown step %q", a.Name), "step."+a.Name, there, "The method has")
 			}
 			return !known
 		})
