@@ -180,6 +180,9 @@ func (g *globber) walk(dir string, segments []string, literal bool) error {
 		return g.step(path.Join(dir, segment), segments, literal)
 	}
 	_, held, err := g.w.read("dir", dir)
+	if errors.Is(err, fs.ErrPermission) && !literal {
+		return nil // only what is named has to be readable; when it is, its parent has changed
+	}
 	if err != nil {
 		return err
 	}

@@ -228,6 +228,11 @@ func (k *kernel) arrived(r *result) error {
 	default:
 		return nil
 	}
+	for _, p := range k.files.leftOut() {
+		if text := p + " cannot be read, so it is no input of anything"; !slices.Contains(k.warnings, text) {
+			r.notes = append(r.notes, Observation{What: "warning", Text: text})
+		}
+	}
 	for _, n := range r.notes {
 		if err := k.observe(n); err != nil {
 			return err

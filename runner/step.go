@@ -50,6 +50,9 @@ func (k *kernel) decide(i int) (*decision, error) {
 		if m, ok := errors.AsType[*MissingInputError](err); ok {
 			return nil, failf("%s", m)
 		}
+		if p, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, fs.ErrPermission) {
+			return nil, failf("input %s: %s", p.Path, p.Err)
+		}
 		return nil, err
 	}
 	if declaresNothing(s) {
@@ -766,7 +769,9 @@ func (k *kernel) lookAtOutputs(s *plan.Step) error {
 	if s.Outputs == nil {
 		k.walkOnce.Do(func() {
 			for _, l := range k.w.Base.Walk(func(p string, dir bool) bool { return p == ".git" }) {
-				k.walkErr = errors.Join(k.walkErr, l.Err)
+				if !errors.Is(l.Err, fs.ErrPermission) { // a step cannot write there either
+					k.walkErr = errors.Join(k.walkErr, l.Err)
+				}
 			}
 		})
 		return k.walkErr

@@ -30,6 +30,7 @@ type files struct {
 	gone    map[string]bool // stale outputs
 	cuts    bits            // steps that took a directory away: only over those parents matter
 	globs   map[string]expansion
+	shut    map[string]bool    // what wildcards met and could not be read
 	lists   map[string]listing // by pattern, and by restOf for what is nobody's output
 }
 
@@ -54,7 +55,22 @@ type listing struct {
 
 func newFiles(base *sws.Base, ignore *Ignore, declared []plan.Output) *files {
 	return &files{base: base, ignore: ignore, outputs: newOutputs(declared), written: map[string][]write{}, layers: map[int][]sws.Change{},
-		globs: map[string]expansion{}, lists: map[string]listing{}}
+		globs: map[string]expansion{}, lists: map[string]listing{}, shut: map[string]bool{}}
+}
+
+// leaveOut notes that something which a wildcard met cannot be read. What a person names has to be readable, but what
+// just lies there stops nobody.
+func (f *files) leaveOut(p string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.shut[p] = true
+}
+
+// leftOut lists what leaveOut noted, sorted.
+func (f *files) leftOut() []string {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return slices.Sorted(maps.Keys(f.shut))
 }
 
 // wrote records what a step of the present plan wrote. It happens before anything that is over the step looks.
@@ -160,7 +176,7 @@ func (f *files) glob(pattern string) (expansion, error) {
 		if strings.HasSuffix(p, "/") {
 			p += "**"
 		}
-		if err := f.walk(".", strings.Split(p, "/"), false, set, dirs); err != nil {
+		if err := f.walk(".", strings.Split(p, "/"), false, false, set, dirs); err != nil {
 			return got, err
 		}
 	}
@@ -178,7 +194,9 @@ func (f *files) glob(pattern string) (expansion, error) {
 	return got, nil
 }
 
-func (f *files) walk(dir string, segs []string, named bool, out, dirs map[string]bool) error {
+// walk looks for what matches segs below dir. named says that the pattern names an ignored place on the way there, met
+// that a wildcard led there.
+func (f *files) walk(dir string, segs []string, named, met bool, out, dirs map[string]bool) error {
 	seg, last := segs[0], len(segs) == 1
 	if seg == "**" && last {
 		segs = []string{"**", "*"}
@@ -187,6 +205,10 @@ func (f *files) walk(dir string, segs []string, named bool, out, dirs map[string
 	visit := func(name string, seg []string, wild bool) error {
 		p := path.Join(dir, name)
 		fp, err := f.base.Stat(p)
+		if met && errors.Is(err, fs.ErrPermission) {
+			f.leaveOut(dir)
+			return nil
+		}
 		if err != nil || fp.Kind == sws.Absent {
 			return err
 		}
@@ -204,7 +226,7 @@ func (f *files) walk(dir string, segs []string, named bool, out, dirs map[string
 		if !isDir {
 			return nil
 		}
-		return f.walk(p, seg, named || hidden, out, dirs)
+		return f.walk(p, seg, named || hidden, met || wild, out, dirs)
 	}
 	if seg != "**" && literal(seg) {
 		return visit(seg, segs[1:], false)
@@ -214,11 +236,15 @@ func (f *files) walk(dir string, segs []string, named bool, out, dirs map[string
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if met && errors.Is(err, fs.ErrPermission) {
+		f.leaveOut(dir)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	if seg == "**" {
-		if err := f.walk(dir, segs[1:], named, out, dirs); err != nil {
+		if err := f.walk(dir, segs[1:], named, met, out, dirs); err != nil {
 			return err
 		}
 		for _, n := range names {
@@ -324,6 +350,12 @@ func (f *files) list(pattern string, below bits) (listing, error) {
 			continue
 		}
 		e, err := f.entry(p, below)
+		if rest && errors.Is(err, fs.ErrPermission) { // that it is there is all that can be known of it
+			f.leaveOut(p)
+			var fp sws.Fingerprint
+			fp, err = f.base.Stat(p)
+			e = sws.Entry{Kind: fp.Kind, Mode: fp.Mode, Size: fp.Size}
+		}
 		if err != nil {
 			return listing{}, err
 		}

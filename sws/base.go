@@ -230,6 +230,9 @@ func (b *Base) read(p string, fp Fingerprint) (Entry, error) {
 
 func (b *Base) gone(p string, err error) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && err != unix.ELOOP && err != unix.ENOTDIR {
+		if _, typed := errors.AsType[*fs.PathError](err); typed {
+			return err
+		}
 		return pathError(p, err)
 	}
 	return &fs.PathError{Op: "read", Path: p, Err: ErrChanged}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -154,7 +155,7 @@ func (t *copyTree) move(v *View) error {
 			t.stale[p] = true
 		}
 		for p, l := range v.base.Walk(nil) {
-			if l.Err != nil {
+			if l.Err != nil && !errors.Is(l.Err, fs.ErrPermission) { // nobody sees into what cannot be read
 				return l.Err
 			}
 			t.stale[p] = true
@@ -266,6 +267,9 @@ func (t *copyTree) put(v *View, p string) error {
 func (t *copyTree) copyBase(base *Base, p string, mode uint32, fd int, name string) (Fingerprint, error) {
 	for range 3 {
 		origin, whole, err := t.copyOnce(base, p, mode, fd, name)
+		if errors.Is(err, fs.ErrPermission) {
+			return t.shut(base, p, fd, name)
+		}
 		if err == nil && whole {
 			return origin, nil
 		}
@@ -274,6 +278,18 @@ func (t *copyTree) copyBase(base *Base, p string, mode uint32, fd int, name stri
 		}
 	}
 	return Fingerprint{}, base.gone(p, nil)
+}
+
+// shut makes a stand-in for a file that cannot be read: one that its owner cannot read either.
+func (t *copyTree) shut(base *Base, p string, fd int, name string) (Fingerprint, error) {
+	h, err := unix.Openat(fd, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Close(h)
+	}
+	if err != nil {
+		return Fingerprint{}, err
+	}
+	return base.Stat(p)
 }
 
 func (t *copyTree) copyOnce(base *Base, p string, mode uint32, fd int, name string) (origin Fingerprint, whole bool, err error) {

@@ -472,11 +472,28 @@ func (s *Space) ownership() (Fingerprint, error) {
 	return fingerprint(&st), pathError(".", err)
 }
 
+// notOurs says of a workspace that an overlay cannot change it for whom it belongs to.
+func notOurs(fp Fingerprint) error {
+	if os.Geteuid() == 0 || fp.UID == uint32(os.Geteuid()) && fp.GID == uint32(os.Getegid()) {
+		return nil
+	}
+	return fmt.Errorf("the workspace belongs to user %d and group %d, and not to you (%d and %d)", fp.UID, fp.GID, os.Geteuid(), os.Getegid())
+}
+
+// Overlayable says why no overlay can change the tree below root, as far as that depends on whose it is; nil if one can.
+func Overlayable(root string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(root, &st); err != nil {
+		return pathError(root, err)
+	}
+	return notOurs(fingerprint(&st))
+}
+
 // tryOverlay gives a pool whose first slot has had a view like those that commands get.
 func (s *Space) tryOverlay(ctx context.Context, o sandbox.Options) (*sandbox.Pool, error) {
 	// The kernel cannot copy up what belongs to an owner or group that is not mapped: EOVERFLOW, in the middle of a step.
-	if fp, err := s.ownership(); err != nil || os.Geteuid() != 0 && (fp.UID != uint32(os.Geteuid()) || fp.GID != uint32(os.Getegid())) {
-		return nil, cmp.Or(err, fmt.Errorf("the workspace belongs to user %d and group %d, and not to you (%d and %d)", fp.UID, fp.GID, os.Geteuid(), os.Getegid()))
+	if fp, err := s.ownership(); err != nil || notOurs(fp) != nil {
+		return nil, cmp.Or(err, notOurs(fp))
 	}
 	const dir = "sws/dead-probe" // if we die here, a sweep finds it
 	for _, d := range []string{dir, dir + "/u", dir + "/w", dir + "/l"} {

@@ -810,6 +810,58 @@ task "copy" {
 	p.sound()
 }
 
+// What just lies there and cannot be read stops nobody: it is named, and no input.
+func TestWhatNobodyNeedsMayBeUnreadable(t *testing.T) {
+	for _, overlay := range []string{"auto", "copy"} {
+		p := newPlace(t, t.TempDir(), `
+task "all" {
+  outputs = ["out"]
+  run     = "cp in.txt out"
+}
+task "texts" {
+  inputs  = ["**/*.txt"]
+  outputs = ["out2"]
+  run     = "cp in.txt out2"
+}
+task "family" {
+  for_each = fileset("**/in.txt")
+  outputs  = ["out3"]
+  inputs   = [each.key]
+  run      = "cp in.txt out3"
+}
+task "free" { run = "cp in.txt out4" }
+task "asked" {
+  inputs  = ["shut/x.txt"]
+  outputs = ["out5"]
+  run     = "cat shut/x.txt > out5"
+}
+`)
+		p.write("in.txt", "1\n")
+		p.write("shut/x.txt", "x\n")
+		p.write("shut.bin", "x\n")
+		ordinary(p)
+		require.NoError(t, os.Chmod(p.path("shut"), 0))
+		require.NoError(t, os.Chmod(p.path("shut.bin"), 0))
+		said := p.jitos(exitDone, "apply", "all", "--overlay", overlay)
+		require.Contains(t, said, "warning: shut cannot be read")
+		require.Contains(t, said, "warning: shut.bin cannot be read")
+		require.Contains(t, p.jitos(exitDone, "apply", "all", "--overlay", overlay), "Nothing to do")
+		require.Contains(t, p.jitos(exitDone, "plan", "all", "--overlay", overlay), "0 steps to run")
+		p.jitos(exitDone, "apply", "texts", "--overlay", overlay)
+		p.jitos(exitDone, "apply", "family", "--overlay", overlay)
+		p.jitos(exitDone, "apply", "free", "--overlay", overlay)
+		for _, name := range []string{"out", "out2", "out3", "out4"} {
+			require.Equal(t, "1\n", p.read(name))
+		}
+		require.Contains(t, p.jitos(exitFailed, "apply", "asked", "--overlay", overlay), "input shut/x.txt: permission denied")
+
+		require.NoError(t, os.Chmod(p.path("shut"), 0o755))
+		require.NoError(t, os.Chmod(p.path("shut.bin"), 0o644))
+		require.Contains(t, p.jitos(exitDone, "apply", "all", "--overlay", overlay), "✓ all", "what can be read is an input again")
+		p.sound()
+	}
+}
+
 // TestItsFilesVanishWhileItRuns deletes what jitos keeps while a step runs.
 func TestItsFilesVanishWhileItRuns(t *testing.T) {
 	for _, what := range []string{"", "history", "objects", "sws", "run", "index"} {

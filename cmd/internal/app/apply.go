@@ -14,6 +14,7 @@ import (
 	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/lang/diag"
 	"github.com/flyingrobots/jitos/runner"
+	"github.com/flyingrobots/jitos/sws"
 	"github.com/flyingrobots/jitos/sws/sandbox"
 	"github.com/flyingrobots/jitos/warp"
 )
@@ -217,6 +218,9 @@ func (w *Workspace) isolated() bool {
 // probe says why there is no full isolation here; nil if there is. The workspace stays as it is: what is tried lies
 // where layers do, or elsewhere if no step has run here yet.
 func (w *Workspace) probe() error {
+	if err := sws.Overlayable(w.root); err != nil {
+		return err
+	}
 	rooms := []string{w.meta("sws"), os.TempDir(), "/dev/shm"} // in a container, temporary files may lie on an overlay
 	if _, err := os.Stat(rooms[0]); err != nil {
 		rooms = rooms[1:]
