@@ -25,7 +25,7 @@ func numbered(i uint64) Event {
 }
 
 // build makes a history of events of which the first acknowledged were committed, and returns its one segment.
-func build(t *testing.T, acknowledged, events int) (segment, headBytes []byte, h head) {
+func build(t testing.TB, acknowledged, events int) (segment, headBytes []byte, h head) {
 	m := memory{}
 	l, err := Open("", Options{files: m})
 	require.NoError(t, err)
@@ -34,6 +34,9 @@ func build(t *testing.T, acknowledged, events int) (segment, headBytes []byte, h
 		require.NoError(t, err)
 		if i == acknowledged-1 {
 			require.NoError(t, l.Commit())
+		}
+		if i%3 == 0 {
+			l.seal() // frames of one event to three
 		}
 	}
 	require.NoError(t, l.Flush()) // and then the machine stops
@@ -431,24 +434,31 @@ func TestReadersWhileAWriterWrites(t *testing.T) {
 }
 
 func FuzzSegment(f *testing.F) {
-	l, _ := appendRecord(appendSegmentHeader(nil, 0, warp.Hash{}), &Event{Kind: Observation}, warp.Hash{}, 0)
-	f.Add(l)
+	for _, events := range []int{1, 3} {
+		whole, _, _ := build(f, events, events)
+		f.Add(whole)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := &Reader{fs: damaged(nil, b)}
-		again, chain := appendSegmentHeader(nil, 0, warp.Hash{}), warp.Hash{}
+		again, at, events := []byte(nil), 0, 0
 		for e, err := range r.scan(0) {
 			if err != nil {
 				return
 			}
 			if e.Idx == 0 {
-				chain = e.before
-				again = appendSegmentHeader(nil, 0, chain)
+				again = appendSegmentHeader(nil, 0, e.before)
 			}
-			flags := b[len(again)+3]
-			again, chain = appendRecord(again, &e.Event, chain, flags)
+			if events == 0 {
+				at = len(again)
+				again = openFrame(again)
+			}
+			again = appendEvent(again, &e.Event)
+			if events++; e.after != e.before {
+				require.Equal(t, e.after, sealFrame(again[at:], events, e.before, b[at+3]))
+				events = 0
+			}
 		}
-		if len(again) > segmentHeader {
-			require.Equal(t, string(b[:len(again)]), string(again)) // what we accept is what we would write
-		}
+		require.Zero(t, events)
+		require.Equal(t, string(b[:len(again)]), string(again)) // what we accept is what we would write
 	})
 }

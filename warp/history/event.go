@@ -66,13 +66,7 @@ func appendEvent(dst []byte, e *Event) []byte {
 	} else {
 		dst = cbor.AppendNull(dst)
 	}
-	for _, h := range [...]*warp.Hash{&e.Digest, &e.Policy, &e.Rules} {
-		if *h == (warp.Hash{}) {
-			dst = cbor.AppendNull(dst)
-		} else {
-			dst = cbor.AppendBytes(dst, h[:])
-		}
-	}
+	dst = appendHash(appendHash(appendHash(dst, &e.Digest), &e.Policy), &e.Rules)
 	dst = cbor.AppendInt(dst, e.At)
 	if len(e.Data) == 0 {
 		return cbor.AppendNull(dst)
@@ -80,12 +74,16 @@ func appendEvent(dst []byte, e *Event) []byte {
 	return append(dst, e.Data...)
 }
 
-// decodeEvent reads a payload. The event shares its memory.
+func appendHash(dst []byte, h *warp.Hash) []byte {
+	if *h == (warp.Hash{}) {
+		return cbor.AppendNull(dst)
+	}
+	return cbor.AppendBytes(dst, h[:])
+}
+
+// decodeEvent reads a payload, which is a valid item. The event shares its memory.
 func decodeEvent(payload []byte) (Event, error) {
 	var e Event
-	if err := cbor.Valid(payload); err != nil {
-		return e, err
-	}
 	r := cbor.NewReader(payload)
 	if n := r.Array(); n != 8 {
 		return e, fmt.Errorf("event of %d fields", n)

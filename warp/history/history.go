@@ -1,5 +1,5 @@
-// Package history is the append-only log of what happened: events in segments of a directory, each record with a
-// checksum and the hash of the record before it, so that the log is a chain in which nothing can be changed unseen.
+// Package history is the append-only log of what happened: events in segments of a directory, framed with a checksum and
+// the hash of the frame before, so that the log is a chain in which nothing can be changed unseen.
 //
 // One [Log] writes; callers see to that with a lock. Any number of [Reader] read at the same time and never block.
 // [Log.Append] buffers, [Log.Flush] shows it to readers, [Log.Commit] makes it survive a crash. The state of the
@@ -37,9 +37,9 @@ var (
 )
 
 const (
-	flushAt         = 256 << 10 // bytes that are buffered before they are written
-	segmentAt       = 16 << 20  // bytes after which a segment is closed
-	checkpointEvery = 10_000    // events after which Close makes a checkpoint
+	flushAt         = 1 << 20  // bytes that are buffered before they are written
+	segmentAt       = 16 << 20 // bytes after which a segment is closed
+	checkpointEvery = 10_000   // events after which Close makes a checkpoint
 )
 
 // Options configure a Log. The zero value is a good default.
@@ -67,10 +67,12 @@ type Log struct {
 	head    file   // nil until the first commit
 	segment uint64 // index of the segment's first event
 	written int64  // bytes of the segment that are written
-	last    int64  // where the last record of the segment begins
+	last    int64  // where the last sealed frame of the segment begins
+	frame   int    // where in buf the open frame begins, if events are in it
+	events  int    // in the open frame
 	n       uint64
-	chain   warp.Hash
-	flags   byte      // of the next record
+	chain   warp.Hash // after the last sealed frame
+	flags   byte      // of the next frame that is sealed
 	dirty   bool      // something is not durable
 	newName bool      // the segment's name is not durable
 	saved   uint64    // events before the last checkpoint
@@ -79,7 +81,7 @@ type Log struct {
 }
 
 // Open opens the history in dir for writing, and makes it if need be. An end that was never acknowledged and is no
-// whole record is cut off, see Torn; any other bad record that it meets is a [*DamageError], for which there is
+// whole frame is cut off, see Torn; any other bad frame that it meets is a [*DamageError], for which there is
 // [Repair]. What lies before the last commit point is not read.
 func Open(dir string, o Options) (*Log, error) {
 	if o.files == nil {
@@ -166,8 +168,24 @@ func (l *Log) Torn() *Torn { return l.torn }
 // Ended returns the kind of the last event that there was when the history was opened; "" if its segment has none.
 func (l *Log) Ended() string { return l.ended }
 
-// Head returns how many events there are, which is the index of the next one, and the chain hash after the last.
-func (l *Log) Head() (n uint64, chain warp.Hash) { return l.n, l.chain }
+// Len returns how many events there are, which is the index of the next one.
+func (l *Log) Len() uint64 { return l.n }
+
+// Head returns what Len does and the chain hash after the last event, whose frame it closes.
+func (l *Log) Head() (n uint64, chain warp.Hash) {
+	l.seal()
+	return l.n, l.chain
+}
+
+// seal closes the open frame, if there is one.
+func (l *Log) seal() {
+	if l.events == 0 {
+		return
+	}
+	l.last = l.written + int64(l.frame)
+	l.chain = sealFrame(l.buf[l.frame:], l.events, l.chain, l.flags)
+	l.flags, l.events = 0, 0
+}
 
 func (l *Log) startSegment() {
 	l.f, l.segment, l.written, l.newName = nil, l.n, 0, true
@@ -194,15 +212,22 @@ func (l *Log) Append(e Event) (idx uint64, err error) {
 			return 0, err
 		}
 	}
+	if len(l.buf)-l.frame+len(e.Data) > frameAt {
+		l.seal()
+	}
 	if len(l.buf) > flushAt {
 		if err := l.Flush(); err != nil {
 			return 0, err
 		}
 	}
+	if l.events == 0 {
+		l.frame = len(l.buf)
+		l.buf = openFrame(l.buf)
+	}
 	e.Idx = l.n
-	l.last = l.written + int64(len(l.buf))
-	l.buf, l.chain = appendRecord(l.buf, &e, l.chain, l.flags)
-	l.flags, l.dirty = 0, true
+	l.buf = appendEvent(l.buf, &e)
+	l.events++
+	l.dirty = true
 	if e.Kind == RewriteApplied && e.View == System {
 		l.system = e.Digest
 	}
@@ -229,6 +254,7 @@ func (l *Log) Flush() error {
 	if len(l.buf) == 0 || l.n == l.segment {
 		return nil // nothing but a header
 	}
+	l.seal()
 	if l.f == nil {
 		f, err := l.o.files.Open(filepath.Join(l.r.dir, segmentName(l.segment)), os.O_RDWR|os.O_CREATE|os.O_EXCL)
 		if err != nil {

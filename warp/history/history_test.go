@@ -1,6 +1,7 @@
 package history_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ func data(t require.TestingT, v any) []byte {
 // write appends n events, every third of which asserts a fact, and returns the graph after them.
 func write(t require.TestingT, l *history.Log, g warp.Graph, n int) warp.Graph {
 	for range n {
-		idx, _ := l.Head()
+		idx := l.Len()
 		e := history.Event{Kind: history.Observation, View: history.SWS(int(idx % 4)), At: int64(idx), Data: data(t, map[string]any{"i": idx})}
 		if idx%3 == 0 {
 			fact, err := warp.Fact("seen", idx)
@@ -91,6 +92,40 @@ func TestWhatIsAppendedIsReadAgain(t *testing.T) {
 			require.NoError(t, err)
 			require.EqualValues(t, 200, n)
 		})
+	}
+}
+
+// TestEventsOfEverySize has frames of many events and of one, and events larger than what is buffered.
+func TestEventsOfEverySize(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, 4<<20)
+	var want [][]byte
+	for i := range 60 {
+		b := bytes.Repeat([]byte{byte(i)}, []int{0, 100, 30_000, 70_000, 1_500_000, 5}[i%6])
+		want = append(want, data(t, b))
+		_, err := l.Append(history.Event{Kind: history.Observation, Data: want[i]})
+		require.NoError(t, err)
+	}
+	n, chain := l.Head()
+	require.EqualValues(t, 60, n)
+	require.NoError(t, l.Close())
+	for _, head := range []bool{true, false} {
+		for from := range want {
+			for i, e := range read(t, dir, uint64(from)) {
+				require.Equal(t, want[from+i], e.Data)
+			}
+		}
+		r, err := history.OpenReader(dir)
+		require.NoError(t, err)
+		n, again, err := r.Head()
+		require.NoError(t, err)
+		require.EqualValues(t, 60, n)
+		require.Equal(t, chain, again)
+		_, err = r.Verify()
+		require.NoError(t, err)
+		if head {
+			require.NoError(t, os.Remove(filepath.Join(dir, "head")))
+		}
 	}
 }
 

@@ -54,20 +54,16 @@ func (r *Reader) tail() (s *scanner, tail error, err error) {
 		break
 	}
 	if haveHead && h.segment == s.first && h.start >= segmentHeader {
-		s.off, s.idx, s.last = h.start, h.n-1, h.start
-		s.adopt()
-		e, err := s.next()
-		if err != nil || s.off != h.end || s.chain != h.chain {
+		s.off = h.start
+		s.adopt(h.n)
+		if _, err := s.next(); err != nil || s.off != h.end || s.chain != h.chain {
 			return nil, nil, errors.Join(&DamageError{Segment: s.name, Offset: h.start, Reason: "the last acknowledged event is not there"}, s.Close())
 		}
-		s.kind = e.Kind
 	} else if haveHead && h.segment > s.first {
 		return nil, nil, errors.Join(&DamageError{Segment: segmentName(h.segment), Offset: 0, Reason: "acknowledged events are missing"}, s.Close())
 	}
 	for {
-		at := s.off
-		if e, err := s.next(); err == nil {
-			s.last, s.kind = at, e.Kind
+		if _, err := s.next(); err == nil {
 			continue
 		} else if more, why := s.settle(r, err); why != nil {
 			return nil, nil, errors.Join(why, s.Close())
@@ -98,7 +94,7 @@ func (s *scanner) settle(r *Reader, end error) (more bool, err error) {
 	if s.size, err = s.f.Size(); err != nil {
 		return false, err
 	}
-	if rec, err := s.record(); err == nil && checkRecord(rec) == nil && (s.skipping || string(rec[12:recordHeader]) == string(s.chain[:])) {
+	if frame, err := s.frame(); err == nil && checkFrame(frame) == nil && (s.skipped != nil || frameChain(frame) == s.chain) {
 		return true, nil
 	}
 	if lost {
@@ -136,7 +132,7 @@ func (r *Reader) From(idx uint64) iter.Seq2[Event, error] {
 	}
 }
 
-// link is an event with the chain hashes around it.
+// link is an event with the chain hashes around it: those after the last frame that ended before the event, or with it.
 type link struct {
 	Event
 	before, after warp.Hash
@@ -221,12 +217,21 @@ func (r *Reader) scanSegment(s *scanner, idx *uint64, last bool, yield func(link
 	}
 	for {
 		before := s.chain
-		e, err := s.next()
-		if err == nil {
-			*idx = s.idx
-			if !yield(link{e, before, s.chain}, nil) {
+		events, err := s.next()
+		for i, e := range events {
+			if e.Idx < *idx {
+				continue // a frame is read from its beginning
+			}
+			*idx = e.Idx + 1
+			after := before
+			if i == len(events)-1 {
+				after = s.chain
+			}
+			if !yield(link{e, before, after}, nil) {
 				return errStop
 			}
+		}
+		if err == nil {
 			continue
 		}
 		if last {

@@ -64,7 +64,7 @@ func repair(r *Reader) (Salvage, error) {
 	return s, r.fs.SyncDir(r.dir)
 }
 
-// lost reads what sound records a segment holds of events that are not kept.
+// lost reads what sound frames a segment holds of events that are not kept.
 func (s *Salvage) lost(r *Reader, first uint64) error {
 	f, err := r.fs.Open(filepath.Join(r.dir, segmentName(first)), os.O_RDONLY)
 	if err != nil {
@@ -75,24 +75,27 @@ func (s *Salvage) lost(r *Reader, first uint64) error {
 	if scan.size, err = f.Size(); err != nil {
 		return err
 	}
-	for off := int64(0); off+recordHeader <= scan.size; off++ {
-		header, err := scan.bytes(off, recordHeader)
+	for off := int64(0); off+frameHeader <= scan.size; off++ {
+		header, err := scan.bytes(off, frameHeader)
 		if err != nil {
 			return err
 		}
-		n, err := recordSize(header, scan.size-off)
+		n, err := frameSize(header, scan.size-off)
 		if err != nil {
 			continue
 		}
-		rec, err := scan.bytes(off, int(n))
+		frame, err := scan.bytes(off, int(n))
 		if err != nil {
 			return err
 		}
-		if checkRecord(rec) != nil {
+		if checkFrame(frame) != nil {
 			continue
 		}
-		if e, err := decodeEvent(rec[recordHeader:]); err == nil && e.Idx >= s.Events {
-			s.Lost = append(s.Lost, e)
+		events, err := decodeFrame(nil, frame)
+		for _, e := range events {
+			if err == nil && e.Idx >= s.Events {
+				s.Lost = append(s.Lost, e)
+			}
 		}
 		off += n - 1
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/flyingrobots/jitos/warp"
+	"github.com/flyingrobots/jitos/warp/cbor"
 	"github.com/zeebo/blake3"
 )
 
@@ -21,9 +22,10 @@ const (
 	version       = 1
 	segmentMagic  = "JITOSHIS"
 	segmentHeader = 64
-	recordMagic   = "JH"
-	recordHeader  = 44
-	flagDurable   = 1 // all records before this one were durable when it was written
+	frameMagic    = "JF"
+	frameHeader   = 48
+	flagDurable   = 1        // all frames before this one were durable when it was written
+	frameAt       = 64 << 10 // bytes: a frame is no larger unless one event is
 	maxPayload    = 64 << 20
 	segmentSuffix = ".log"
 )
@@ -31,7 +33,7 @@ const (
 // DamageError is a place in the history that is not what was written.
 type DamageError struct {
 	Segment string // file name
-	Offset  int64  // of the bad record, or of the header (0)
+	Offset  int64  // of the bad frame, or of the header (0)
 	Reason  string
 
 	acknowledged bool // of a bad header: events that follow it were acknowledged
@@ -78,63 +80,89 @@ func appendSegmentHeader(dst []byte, first uint64, chain warp.Hash) []byte {
 	return binary.LittleEndian.AppendUint32(dst, 0)
 }
 
-// appendRecord appends the record of an event and returns the chain hash after it.
-func appendRecord(dst []byte, e *Event, chain warp.Hash, flags byte) ([]byte, warp.Hash) {
-	start := len(dst)
-	dst = append(dst, recordMagic...)
-	dst = append(dst, version, flags, 0, 0, 0, 0, 0, 0, 0, 0)
-	dst = append(dst, chain[:]...)
-	dst = appendEvent(dst, e)
-	rec := dst[start:]
-	binary.LittleEndian.PutUint32(rec[4:], uint32(len(rec)-recordHeader))
-	binary.LittleEndian.PutUint32(rec[8:], checksum(rec[:8], rec[12:]))
-	return dst, blake3.Sum256(rec)
+// A frame is a header and the payloads of the events that came one after the other. One hash and one checksum for many
+// events cost a small part of one for each.
+
+// openFrame appends the room for the header of a frame, whose events follow.
+func openFrame(dst []byte) []byte { return append(dst, make([]byte, frameHeader)...) }
+
+// sealFrame writes the header of a whole frame and returns the chain hash after it.
+func sealFrame(frame []byte, events int, chain warp.Hash, flags byte) warp.Hash {
+	copy(frame, frameMagic)
+	frame[2], frame[3] = version, flags
+	binary.LittleEndian.PutUint32(frame[4:], uint32(len(frame)-frameHeader))
+	binary.LittleEndian.PutUint32(frame[12:], uint32(events))
+	copy(frame[16:], chain[:])
+	binary.LittleEndian.PutUint32(frame[8:], checksum(frame[:8], frame[12:]))
+	return blake3.Sum256(frame)
 }
 
-// errTail says that the rest of a segment is no record: a torn write, or damage.
+// errTail says that the rest of a segment is no frame: a torn write, or damage.
 type errTail struct{ reason string }
 
 func (e errTail) Error() string { return e.reason }
 
-// recordSize returns the size of the record that begins with header, if rest bytes of the file hold it.
-func recordSize(header []byte, rest int64) (int64, error) {
-	if rest < recordHeader {
-		return 0, errTail{"incomplete header of a record"}
+// frameSize returns the size of the frame that begins with header, if rest bytes of the file hold it.
+func frameSize(header []byte, rest int64) (int64, error) {
+	if rest < frameHeader {
+		return 0, errTail{"incomplete header of a frame"}
 	}
-	if string(header[:2]) != recordMagic || header[3]&^flagDurable != 0 {
-		return 0, errTail{"no record"}
+	if string(header[:2]) != frameMagic || header[3]&^flagDurable != 0 {
+		return 0, errTail{"no frame"}
 	}
 	if header[2] != version {
-		return 0, errTail{fmt.Sprintf("record of version %d, which this program does not know", header[2])}
+		return 0, errTail{fmt.Sprintf("frame of version %d, which this program does not know", header[2])}
 	}
 	n := int64(binary.LittleEndian.Uint32(header[4:]))
-	if n > maxPayload || n > rest-recordHeader {
-		return 0, errTail{"incomplete record"}
+	if n > maxPayload || n > rest-frameHeader {
+		return 0, errTail{"incomplete frame"}
 	}
-	return recordHeader + n, nil
+	return frameHeader + n, nil
 }
 
-func checkRecord(rec []byte) error {
-	if checksum(rec[:8], rec[12:]) != binary.LittleEndian.Uint32(rec[8:]) {
-		return errTail{"checksum of the record does not match"}
+func checkFrame(frame []byte) error {
+	if checksum(frame[:8], frame[12:]) != binary.LittleEndian.Uint32(frame[8:]) {
+		return errTail{"checksum of the frame does not match"}
 	}
 	return nil
 }
 
-// scanner reads the records of one segment, from any record on.
+func frameEvents(header []byte) uint64 { return uint64(binary.LittleEndian.Uint32(header[12:])) }
+
+func frameChain(header []byte) warp.Hash { return warp.Hash(header[16:frameHeader]) }
+
+// decodeFrame appends the events of a frame, which share its memory.
+func decodeFrame(events []Event, frame []byte) ([]Event, error) {
+	r := cbor.NewReader(frame[frameHeader:])
+	for range frameEvents(frame) {
+		raw := r.Raw()
+		if err := r.Err(); err != nil {
+			return events, err
+		}
+		e, err := decodeEvent(raw)
+		if err != nil {
+			return events, err
+		}
+		events = append(events, e)
+	}
+	return events, r.Close()
+}
+
+// scanner reads the frames of one segment, from any frame on.
 type scanner struct {
-	f        file
-	name     string
-	first    uint64 // index of the segment's first event
-	last     int64  // of the last record before the next, where somebody keeps it
-	kind     string // of its event
-	off      int64  // of the next record
-	size     int64  // of the file, when last looked at
-	idx      uint64
-	chain    warp.Hash // before the next record
-	skipping bool      // chain is not known
-	window   []byte    // bytes of the file from windowOff on
-	winOff   int64
+	f       file
+	name    string
+	first   uint64    // index of the segment's first event
+	last    int64     // of the frame before, if it was read
+	kind    string    // of its last event
+	off     int64     // of the next frame
+	size    int64     // of the file, when last looked at
+	idx     uint64    // of the next frame's first event
+	chain   warp.Hash // before the next frame
+	skipped []byte    // the frame whose hash chain is, if that was not computed
+	events  []Event   // of the frame that was read last
+	window  []byte    // bytes of the file from windowOff on
+	winOff  int64
 }
 
 const windowSize = 256 << 10
@@ -192,93 +220,104 @@ func (s *scanner) bytes(off int64, n int) ([]byte, error) {
 	return s.window[off-s.winOff:][:n:n], nil
 }
 
-// record returns the next record, unchecked but for its header, without moving on.
-func (s *scanner) record() ([]byte, error) {
+// frame returns the next frame, unchecked but for its header, without moving on.
+func (s *scanner) frame() ([]byte, error) {
 	if s.off == s.size {
 		return nil, io.EOF
 	}
 	if s.off > s.size {
 		return nil, errTail{"the file became shorter"}
 	}
-	header, err := s.bytes(s.off, int(min(recordHeader, s.size-s.off)))
+	header, err := s.bytes(s.off, int(min(frameHeader, s.size-s.off)))
 	if err != nil {
 		return nil, err
 	}
-	n, err := recordSize(header, s.size-s.off)
+	n, err := frameSize(header, s.size-s.off)
 	if err != nil {
 		return nil, err
 	}
 	return s.bytes(s.off, int(n))
 }
 
-// skipTo moves to the event with the given index and looks at no record on the way but the last.
+// skipTo moves to the frame that holds the event with the given index and checks none on the way.
 func (s *scanner) skipTo(idx uint64) error {
 	for s.idx < idx {
-		rec, err := s.record()
+		frame, err := s.frame()
 		if err != nil {
 			return err
 		}
-		s.off += int64(len(rec))
-		s.idx++
-		if s.skipping = s.idx < idx; !s.skipping {
-			s.chain = blake3.Sum256(rec)
+		n := frameEvents(frame)
+		if s.idx+n > idx {
+			break
 		}
+		s.off += int64(len(frame))
+		s.idx += n
+		s.skipped = frame
+	}
+	if s.skipped != nil {
+		s.chain, s.skipped = blake3.Sum256(s.skipped), nil
 	}
 	return nil
 }
 
-// adopt takes the chain from the next record instead of checking it, where what is before has not been read.
-func (s *scanner) adopt() {
-	if rec, err := s.record(); err == nil {
-		copy(s.chain[:], rec[12:])
+// adopt takes from the next frame, where what is before has not been read, what is checked otherwise: the chain, and how
+// many of the first n events are before it.
+func (s *scanner) adopt(n uint64) {
+	if frame, err := s.frame(); err == nil {
+		s.chain, s.idx = frameChain(frame), n-frameEvents(frame)
 	}
 }
 
-// next returns the next event. It fails with io.EOF at the end of the file and with an errTail where no good record
-// follows.
-func (s *scanner) next() (Event, error) {
-	rec, err := s.record()
+// next returns the events of the next frame, until the call after. It fails with io.EOF at the end of the file and with an
+// errTail where no good frame follows.
+func (s *scanner) next() ([]Event, error) {
+	frame, err := s.frame()
 	if err != nil {
-		return Event{}, err
+		return nil, err
 	}
-	if err := checkRecord(rec); err != nil {
-		return Event{}, err
+	if err := checkFrame(frame); err != nil {
+		return nil, err
 	}
-	if string(rec[12:recordHeader]) != string(s.chain[:]) {
-		return Event{}, errTail{"record does not continue the chain"}
+	if frameChain(frame) != s.chain {
+		return nil, errTail{"frame does not continue the chain"}
 	}
-	e, err := decodeEvent(rec[recordHeader:])
-	if err != nil {
-		return Event{}, errTail{err.Error()}
+	if s.events, err = decodeFrame(s.events[:0], frame); err != nil {
+		return nil, errTail{err.Error()}
 	}
-	if e.Idx != s.idx {
-		return Event{}, errTail{fmt.Sprintf("event %d where %d is expected", e.Idx, s.idx)}
+	if len(s.events) == 0 {
+		return nil, errTail{"frame without an event"}
 	}
-	s.off += int64(len(rec))
-	s.idx++
-	s.chain = blake3.Sum256(rec)
-	return e, nil
+	for i := range s.events {
+		if want := s.idx + uint64(i); s.events[i].Idx != want {
+			return nil, errTail{fmt.Sprintf("event %d where %d is expected", s.events[i].Idx, want)}
+		}
+	}
+	s.last, s.kind = s.off, s.events[len(s.events)-1].Kind
+	s.off += int64(len(frame))
+	s.idx += uint64(len(s.events))
+	s.chain = blake3.Sum256(frame)
+	return s.events, nil
 }
 
-// acknowledgedAfter looks for a sound record past off that says that what is before it was durable.
+// acknowledgedAfter looks for a sound frame past off that says that what is before it was durable.
 func (s *scanner) acknowledgedAfter(off int64) (bool, error) {
-	for off++; off+recordHeader <= s.size; off++ {
-		header, err := s.bytes(off, recordHeader)
+	for off++; off+frameHeader <= s.size; off++ {
+		header, err := s.bytes(off, frameHeader)
 		if err != nil {
 			return false, err
 		}
-		if header[0] != recordMagic[0] || header[3] != flagDurable {
+		if header[0] != frameMagic[0] || header[3] != flagDurable {
 			continue
 		}
-		n, err := recordSize(header, s.size-off)
+		n, err := frameSize(header, s.size-off)
 		if err != nil {
 			continue
 		}
-		rec, err := s.bytes(off, int(n))
+		frame, err := s.bytes(off, int(n))
 		if err != nil {
 			return false, err
 		}
-		if checkRecord(rec) == nil {
+		if checkFrame(frame) == nil {
 			return true, nil
 		}
 	}
@@ -289,7 +328,7 @@ func (s *scanner) acknowledgedAfter(off int64) (bool, error) {
 // It can be deleted; then opening reads the whole last segment.
 type head struct {
 	segment    uint64
-	start, end int64 // of the last record
+	start, end int64 // of the last frame
 	n          uint64
 	chain      warp.Hash
 }
