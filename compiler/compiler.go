@@ -39,6 +39,18 @@ type Param struct {
 	Required    bool
 }
 
+// Variable is a variable of the workspace's module.
+type Variable struct {
+	Name        string
+	Description string
+	Type        string // as in [Param]
+	Default     string // as in [Param]; "" if Required
+	Required    bool
+	Sensitive   bool   // no value of it is told: it reads (sensitive)
+	Value       string // as in [Param]; "" if it has none
+	Range       diag.Range
+}
+
 // Intent is what is to be achieved.
 type Intent struct {
 	Target string            // name of a task, a family's member (`page["a"]`) or a slap; "" is the default one

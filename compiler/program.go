@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/ext/typeexpr"
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/flyingrobots/jitos/compiler/htn"
@@ -584,10 +583,7 @@ func (p *Program) target() {
 	for _, t := range p.order {
 		x := Target{Kind: "task", Name: t.Name, Description: t.Description, Range: t.Range, Default: kind == "task" && name == t.Name}
 		for _, q := range t.params {
-			y := Param{Name: q.Name, Description: q.Description, Type: "any", Required: q.Default == nil}
-			if q.Type != cty.DynamicPseudoType {
-				y.Type = typeexpr.TypeString(q.Type)
-			}
+			y := Param{Name: q.Name, Description: q.Description, Type: typeName(q.Type), Required: q.Default == nil}
 			if q.def != cty.NilVal {
 				y.Default = typedText(q.def)
 			}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/ext/typeexpr"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 
@@ -57,6 +58,44 @@ func (u *universe) variables(given map[string]Given, use *lang.Use) (diags diag.
 		u.vars = cty.ObjectVal(vals)
 	}
 	return diags
+}
+
+// Variables are those of the workspace's module, in written order.
+func (p *Program) Variables() []Variable {
+	u := p.names.u
+	var out []Variable
+	for _, v := range u.module.Variables {
+		x := Variable{
+			Name: v.Name, Description: v.Description, Type: typeName(v.Type), Required: v.Default == nil, Sensitive: v.Sensitive, Range: v.Range,
+			Value: Told(v, u.vars.GetAttr(v.Name)),
+		}
+		if v.Default != nil {
+			if d, err := (Given{}).value(v); err == nil {
+				x.Default = Told(v, d)
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// Told is a value of v as a person types it, "" if it is not known.
+func Told(v *lang.Variable, val cty.Value) string {
+	switch {
+	case !val.IsWhollyKnown():
+		return ""
+	case v.Sensitive:
+		return "(sensitive)"
+	}
+	return typedText(val)
+}
+
+// typeName is ty as written in a workflow.
+func typeName(ty cty.Type) string {
+	if ty == cty.DynamicPseudoType {
+		return "any"
+	}
+	return typeexpr.TypeString(ty)
 }
 
 // value is what g, or the default where g is nothing, is as a value of v.

@@ -11,7 +11,7 @@ import (
 // Format lays src out in the one canonical way. It changes nothing but white space and is idempotent; line endings
 // stay as they are. Text that does not parse is returned as it is, with the reasons, under the file name given.
 func Format(name string, src []byte) ([]byte, diag.List) {
-	text := bytes.ReplaceAll(src, []byte("\r\n"), []byte("\n"))
+	text := unixLines(src)
 	if _, errors := parseFile(name, text); errors.HasErrors() {
 		return src, errors.Sorted()
 	}

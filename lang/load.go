@@ -66,7 +66,7 @@ func (m *Module) parse(files []File) diag.List {
 	var bodies []*hclsyntax.Body
 	doubtful := map[string]int{} // by file with syntax errors: the offset from which even its structure is a guess
 	for _, f := range files {
-		text := bytes.ReplaceAll(f.Text, []byte("\r\n"), []byte("\n"))
+		text := unixLines(f.Text)
 		m.files = append(m.files, f.Name)
 		m.sources[f.Name] = text
 		body, errors := parseFile(f.Name, text)
@@ -88,6 +88,9 @@ func (m *Module) parse(files []File) diag.List {
 	})
 	return append(syntax, decoded...)
 }
+
+// unixLines is text with the line endings that the parser knows.
+func unixLines(text []byte) []byte { return bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")) }
 
 // parseFile returns what could be understood of text, nil if nothing.
 func parseFile(name string, text []byte) (*hclsyntax.Body, diag.List) {

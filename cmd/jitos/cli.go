@@ -30,6 +30,7 @@ type entry struct {
 func commands() []entry {
 	return []entry{
 		{"list", "look", &listCmd{}, "Show what there is to apply (also: bare jitos)."},
+		{"vars", "look", &varsCmd{}, "Show the variables of the workflow, and where their values come from."},
 		{"plan", "look", &planCmd{}, "Show what would run, and why."},
 		{"log", "look", &logCmd{}, "Show the runs, the newest first."},
 		{"show", "look", &showCmd{}, "Show one run: its steps, its files, what was tried."},
@@ -151,7 +152,8 @@ func helpCommand(err error) string {
 
 // workspaceFlags are the flags of commands that read the workflow.
 type workspaceFlags struct {
-	Var []string `sep:"none" placeholder:"NAME=VALUE" group:"run" help:"Set a variable of the workflow. Repeat it for more."`
+	Var     []string `sep:"none" placeholder:"NAME=VALUE" group:"run" help:"Set a variable of the workflow. Repeat it for more."`
+	VarFile []string `sep:"none" placeholder:"FILE" group:"run" help:"Set variables to what a file of NAME = VALUE lines says."`
 }
 
 // runFlags are the flags of commands that run steps.

@@ -25,15 +25,18 @@ func (t target) request() app.Request {
 }
 
 // typed is the command as a person would type it again.
-func (t target) typed(verb string, vars []string) string {
+func (t target) typed(verb string, f workspaceFlags) string {
 	words := []string{"jitos", verb}
 	for _, w := range append([]string{t.Target}, t.Args...) {
 		if w != "" {
 			words = append(words, screen.Quote(w))
 		}
 	}
-	for _, v := range vars {
+	for _, v := range f.Var {
 		words = append(words, "--var", screen.Quote(v))
+	}
+	for _, v := range f.VarFile {
+		words = append(words, "--var-file", screen.Quote(v))
 	}
 	return strings.Join(words, " ")
 }
@@ -57,7 +60,7 @@ func (c *applyCmd) run(ctx context.Context, s *session) error {
 		return err
 	}
 	defer w.Close()
-	asked := screen.Asked{Command: c.typed("apply", c.Var), Hold: request.Hold}
+	asked := screen.Asked{Command: c.typed("apply", c.workspaceFlags), Hold: request.Hold}
 	o, err := s.show(func(v shown) (*runner.Outcome, error) {
 		return w.Apply(ctx, request, func(e runner.Event) {
 			if r, ok := e.Data.(*runner.Result); ok {
@@ -174,7 +177,7 @@ func (c *cleanCmd) run(ctx context.Context, s *session) error {
 	if o.Status == runner.Nothing && !s.flags.JSON {
 		return s.say("Nothing to clean: no output is there.")
 	}
-	return s.end(ctx, o, screen.Asked{Command: c.typed("clean", c.Var), Done: fmt.Sprintf("Removed %s (run %d).  %s",
+	return s.end(ctx, o, screen.Asked{Command: c.typed("clean", c.workspaceFlags), Done: fmt.Sprintf("Removed %s (run %d).  %s",
 		screen.Count(screen.Files(o.Changed), "file"), o.Run, s.hints("jitos undo"))})
 }
 

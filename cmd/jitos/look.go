@@ -16,6 +16,7 @@ import (
 	"github.com/flyingrobots/jitos/compiler"
 	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/lang"
+	"github.com/flyingrobots/jitos/lang/diag"
 )
 
 type listCmd struct {
@@ -129,10 +130,112 @@ func writeRows(b *strings.Builder, rows []row, widths []int) {
 	}
 }
 
+type varsCmd struct {
+	Explain        string `placeholder:"NAME" help:"Say of one variable which source wins, and what the others say."`
+	workspaceFlags `embed:""`
+}
+
+func (c *varsCmd) run(ctx context.Context, s *session) error {
+	w, err := s.open(runFlags{workspaceFlags: c.workspaceFlags})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	vars, problems, err := w.Variables(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Explain != "" {
+		i := slices.IndexFunc(vars, func(v app.Variable) bool { return v.Name == c.Explain })
+		if i < 0 {
+			return unknownVariable(c.Explain, vars)
+		}
+		vars = vars[i : i+1]
+		problems = slices.DeleteFunc(problems, func(d diag.Diagnostic) bool { return !vars[0].Concerns(d) })
+	}
+	switch {
+	case s.flags.JSON:
+		err = each(s, vars)
+	case c.Explain != "":
+		err = s.page(func(out io.Writer) error { return explainVariable(out, s.style, vars[0]) })
+	case len(vars) == 0 && !problems.HasErrors():
+		err = s.say("The workflow has no variables.")
+	default:
+		err = s.page(func(out io.Writer) error { return writeVariables(out, s.style, vars) })
+	}
+	if err == nil && problems.HasErrors() {
+		err = problems.Err()
+	}
+	return err
+}
+
+func unknownVariable(name string, vars []app.Variable) error {
+	var names []string
+	for _, v := range vars {
+		names = append(names, v.Name)
+	}
+	text := "there is none"
+	if s, ok := diag.Suggest(name, names); ok {
+		text = "did you mean " + s + "?"
+	} else if len(names) > 0 {
+		text = "there is " + strings.Join(names, ", ")
+	}
+	return &usageError{err: fmt.Errorf("unknown variable %s: %s", strconv.Quote(name), text), help: "jitos vars --help"}
+}
+
+// writeVariables lists variables with their values, where these come from, and what they are for.
+func writeVariables(out io.Writer, s screen.Style, vars []app.Variable) error {
+	var rows []row
+	for _, v := range vars {
+		value, from := screen.Clean(v.Value), screen.Clean(v.From())
+		if from == "" {
+			value, from = "(no value)", "needs one"
+		}
+		rows = append(rows, row{v.Name, value, from, s.Dim(screen.Clean(v.Description))})
+	}
+	var b strings.Builder
+	writeRows(&b, rows, columnWidths(rows))
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// explainVariable lists the sources of a variable, the one that wins first.
+func explainVariable(out io.Writer, s screen.Style, v app.Variable) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s   %s", v.Name, v.Type)
+	if v.Description != "" {
+		b.WriteString("   " + s.Dim(screen.Clean(v.Description)))
+	}
+	b.WriteString("\n")
+	var rows []row
+	won := false
+	for _, source := range v.Sources {
+		r := row{screen.Clean(source.From), "not set", ""}
+		if source.Given {
+			r[1] = screen.Clean(source.Value)
+			if !source.At.IsZero() {
+				r[2] = s.Dim(screen.Clean(source.At.String()))
+			}
+			if !won {
+				r[2] = strings.TrimSpace("wins  " + r[2])
+			}
+			won = true
+		}
+		rows = append(rows, r)
+	}
+	writeRows(&b, rows, columnWidths(rows))
+	if !won {
+		fmt.Fprintf(&b, "It has no value. Give it one with --var %s=VALUE.\n", v.Name)
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
 type whyCmd struct {
-	Not    bool   `help:"Say why a method of a task was not taken: --not image docker."`
-	What   string `arg:"" help:"A path, a step or a fact."`
-	Method string `arg:"" optional:"" help:"With --not: the method."`
+	Not            bool   `help:"Say why a method of a task was not taken: --not image docker."`
+	What           string `arg:"" help:"A path, a step or a fact."`
+	Method         string `arg:"" optional:"" help:"With --not: the method."`
+	workspaceFlags `embed:""`
 }
 
 func (c *whyCmd) run(ctx context.Context, s *session) error {
@@ -143,7 +246,7 @@ func (c *whyCmd) run(ctx context.Context, s *session) error {
 	if c.Not {
 		open = s.open
 	}
-	w, err := open(runFlags{})
+	w, err := open(runFlags{workspaceFlags: c.workspaceFlags})
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func (s *session) openWith(o app.Options) (*app.Workspace, error) {
 
 func (s *session) options(f runFlags) app.Options {
 	return app.Options{
-		Dir: s.flags.Directory, Vars: f.Var, Jobs: int(f.Jobs), Overlay: cmp.Or(f.Overlay, "auto"),
+		Dir: s.flags.Directory, Vars: f.Var, VarFiles: f.VarFile, Jobs: int(f.Jobs), Overlay: cmp.Or(f.Overlay, "auto"),
 		RequireIsolation: f.RequireIsolation, NoWait: f.NoWait,
 		Waiting: func(who string) { s.note("Waiting: another jitos works here (" + screen.Clean(who) + ").") },
 	}

@@ -34,6 +34,7 @@ type Options struct {
 	Dir              string   // where to look for the workspace; "" is the current directory. The root is the nearest one upward
 	Here             bool     // Dir is the root itself, with or without workflow files
 	Vars             []string // name=value
+	VarFiles         []string // of values for variables
 	Jobs             int      // 0: as many as there are processors
 	Overlay          string   // "auto" (also ""), "overlay" or "copy"
 	RequireIsolation bool     // refuse less than full isolation
@@ -43,9 +44,10 @@ type Options struct {
 
 // Workspace is an open workspace. Its methods may be called one after the other, not at once.
 type Workspace struct {
-	root string
-	o    Options
-	vars map[string]string
+	root  string
+	o     Options
+	vars  map[string]string
+	texts map[string][]byte // of the files of values, for diagnostics
 
 	lock    *os.File // held while this process may write
 	log     *history.Log
@@ -116,7 +118,7 @@ func Open(o Options) (*Workspace, error) {
 	if o.Jobs <= 0 {
 		o.Jobs = runtime.NumCPU()
 	}
-	w := &Workspace{root: root, o: o, vars: map[string]string{}}
+	w := &Workspace{root: root, o: o, vars: map[string]string{}, texts: map[string][]byte{}}
 	for _, v := range o.Vars {
 		name, value, ok := strings.Cut(v, "=")
 		if !ok {
@@ -137,12 +139,12 @@ func hasWorkflow(dir string) bool {
 // Root is the absolute path of the workspace, without symbolic links.
 func (w *Workspace) Root() string { return w.root }
 
-// Source returns the text of a workflow file, for diagnostics.
+// Source returns the text of a workflow file, or of a file of values, for diagnostics.
 func (w *Workspace) Source(file string) []byte {
-	if w.module == nil {
-		return nil
+	if w.module != nil && w.module.Source(file) != nil {
+		return w.module.Source(file)
 	}
-	return w.module.Source(file)
+	return w.texts[file]
 }
 
 // Close releases what the workspace holds.
@@ -307,13 +309,12 @@ func (w *Workspace) compile() (*compiler.Program, diag.List) {
 		return nil, diags
 	}
 	vars := map[string]compiler.Given{}
-	for _, v := range m.Variables {
-		if s, ok := os.LookupEnv("JITOS_VAR_" + v.Name); ok {
-			vars[v.Name] = compiler.Given{Text: s, From: "JITOS_VAR_" + v.Name}
+	sources, wrong := w.sources(m)
+	diags = append(diags, wrong...)
+	for name, list := range sources {
+		if i := slices.IndexFunc(list, func(s source) bool { return s.there }); i >= 0 {
+			vars[name] = list[i].Given
 		}
-	}
-	for name, value := range w.vars {
-		vars[name] = compiler.Given{Text: value, From: "--var"}
 	}
 	p, more := compiler.Compile(m, compiler.Options{Vars: vars, World: world, Known: diags})
 	return p, append(diags, more...).Sorted()

@@ -40,6 +40,10 @@ func (w *Workspace) projection(r Request) string {
 	slices.Sort(args)
 	put(args...)
 	put(w.o.Vars...)
+	for _, file := range w.o.VarFiles {
+		text, _ := os.ReadFile(file) // one that cannot be read has no answer that was kept
+		put(file, string(text))
+	}
 	var env []string
 	for _, v := range os.Environ() {
 		if strings.HasPrefix(v, "JITOS_VAR_") {
