@@ -5,7 +5,7 @@
 // A group is a set of figures with limits; each has a file of its own, and groups() lists them: start there. Subject and peer
 // run in turns within one process on one machine, so that whatever else the machine does hits both, and medians
 // are compared. It knows nothing of how jitos works inside: it starts the binary and looks at the clock and at
-// the files.
+// the files. Only planner.go looks inside as well, to tell planning from reading.
 package main
 
 import (
@@ -33,6 +33,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{"spine", "start-up, 1,000 cold steps, null runs and growth, beside ninja", spine},
+		{"planner", "instances of planning competitions, and workflows of 1,000 and 10,000 tasks", planner},
 	}
 }
 
@@ -63,6 +64,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	flags.IntVar(&b.jobs, "j", 2, "steps at once, for all contenders")
 	flags.IntVar(&b.rounds, "rounds", 5, "runs of each contender")
 	flags.IntVar(&b.maxSteps, "max-steps", 10_000, "leave larger workflows out, for a quick look")
+	flags.StringVar(&b.htn, "htn", os.Getenv("JITOS_HTN"), "directory of planning instances, with set.csv, results.csv and verify.py (default: $JITOS_HTN)")
 	check := flags.Bool("check", false, "exit 1 when a limit is missed")
 	flags.Usage = func() {
 		fmt.Fprintln(stderr, "usage: bench [flags] GROUP...")
