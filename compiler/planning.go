@@ -65,7 +65,7 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 	}
 	problem := htn.Problem{Facts: facts, Limits: htn.Limits{
 		// A plan without recursion takes about two decompositions for each unit; what goes far beyond does not end.
-		Depth: 50_000 + 10*len(a.units), Nodes: 2_000_000 + 100*len(a.units), Bytes: 1 << 30,
+		Depth: 500_000 + 10*len(a.units), Nodes: 2_000_000 + 100*len(a.units), Bytes: 1 << 30,
 	}}
 	var ops []warp.Op
 	for _, f := range p.observed {

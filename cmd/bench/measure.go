@@ -20,7 +20,7 @@ type bench struct {
 	jobs     int
 	rounds   int
 	maxSteps int
-	htn      string // directory of planning instances
+	htn      string    // directory of planning instances
 	log      io.Writer // progress
 }
 

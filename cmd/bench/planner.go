@@ -130,7 +130,7 @@ func (t track) solve(ctx context.Context, b *bench, domain, problem string) (too
 	}
 	defer out.Close()
 	var stderr bytes.Buffer
-	limit := fmt.Sprintf("ulimit -t %d -v %d; exec \"$@\"", planSeconds, planBytes>>10)
+	limit := fmt.Sprintf("ulimit -t %d; ulimit -v %d; exec \"$@\"", planSeconds, planBytes>>10)
 	cmd := exec.CommandContext(ctx, "sh", "-c", limit, "sh", b.jitos, "plan", "--format", "hddl", domain, problem)
 	cmd.Stdout, cmd.Stderr, cmd.Env = out, &stderr, b.env()
 	err = cmd.Run()

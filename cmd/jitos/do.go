@@ -52,8 +52,19 @@ type applyCmd struct {
 func (c *applyCmd) run(ctx context.Context, s *session) error {
 	request := c.request()
 	request.Hold, request.KeepGoing = c.Hold || c.Preview, c.KeepGoing
-	if o, ok := app.NothingToDo(s.options(c.runFlags), request); ok {
-		return s.end(ctx, o, screen.Asked{})
+	saved, err := app.Load(c.Target)
+	switch {
+	case err != nil:
+		return err
+	case saved != nil && len(c.Args) > 0:
+		return &usageError{fmt.Errorf("%s is a plan with its own arguments, so none can be given", c.Target), "jitos apply --help"}
+	case saved != nil:
+		request.Target, request.Args, request.Saved = saved.Target, saved.Args, saved
+		c.Var = append(saved.Vars, c.Var...)
+	default:
+		if o, ok := app.NothingToDo(s.options(c.runFlags), request); ok {
+			return s.end(ctx, o, screen.Asked{})
+		}
 	}
 	w, err := s.open(c.runFlags)
 	if err != nil {

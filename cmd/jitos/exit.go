@@ -61,6 +61,7 @@ func exitCode(err error) int {
 		{is[*app.DamagedError], exitDamaged},
 		{func(err error) bool { return errors.Is(err, history.ErrPoisoned) || errors.Is(err, cas.ErrCorrupt) }, exitDamaged},
 		{is[*app.RefusedError], exitRefused},
+		{is[*app.MovedError], exitRefused},
 		{is[*compiler.RefusedError], exitRefused},
 		{is[*compiler.NoPlanError], exitFailed},
 		{is[*diag.ListError], exitUsage},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -20,6 +21,7 @@ import (
 type planCmd struct {
 	target   `embed:""`
 	Format   string `enum:"text,json,dot,mermaid,hddl" default:"text" placeholder:"FORM" help:"text, json, dot or mermaid (the steps and why each comes after others), or hddl (the format of planning competitions, for what came from HDDL files; DOMAIN.hddl PROBLEM.hddl in the place of a target plans these as they are)."`
+	Output   string `short:"o" placeholder:"FILE" help:"Save the plan in FILE; jitos apply FILE carries out exactly that, and refuses when the workflow, facts or inputs have moved on."`
 	runFlags `embed:""`
 }
 
@@ -33,6 +35,9 @@ func (c *planCmd) run(ctx context.Context, s *session) error {
 	}
 	defer w.Close()
 	s.flags.JSON = s.flags.JSON || c.Format == "json"
+	if c.Output != "" {
+		return c.save(ctx, s, w)
+	}
 	if draw := drawings[c.Format]; draw != nil {
 		p, err := w.Find(ctx, c.request())
 		if err != nil {
@@ -53,6 +58,26 @@ func (c *planCmd) run(ctx context.Context, s *session) error {
 		return forecastJSON(s, f, e)
 	}
 	return s.page(func(out io.Writer) error { return writeForecast(out, s.style, f, e, c.request().Target == "") })
+}
+
+// save keeps the plan in a file.
+func (c *planCmd) save(ctx context.Context, s *session, w *app.Workspace) error {
+	saved, err := w.Save(ctx, c.request())
+	if err != nil {
+		return err
+	}
+	text, err := saved.Encode()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.Output, text, 0o644); err != nil {
+		return err
+	}
+	if s.flags.JSON {
+		return screen.JSON(s.out, saved)
+	}
+	return s.say("Wrote %s: %s over %s.\nNext:  %s", screen.Clean(c.Output), screen.Count(len(saved.Steps), "step"), screen.Count(len(saved.Inputs), "file"),
+		s.hints("jitos apply "+screen.Quote(c.Output)))
 }
 
 // manySteps is from where on steps are told together: those that need not run, and members of a family that run for

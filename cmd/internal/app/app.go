@@ -60,6 +60,8 @@ type Workspace struct {
 	ignore  *runner.Ignore
 	module  *lang.Module
 	outside outside
+
+	readings []lang.Reading // what the workflow looked up as it was compiled and planned
 }
 
 // NoWorkflowError says that there is no workspace.
@@ -296,7 +298,8 @@ func statTool(p string) (size, mtime int64, err error) {
 
 // compile loads and compiles the workflow as the workspace is now. The program is usable only without errors.
 func (w *Workspace) compile() (*compiler.Program, diag.List) {
-	world := lang.World{FS: sws.NewView(w.base, nil), Ignored: w.ignore.Match, LookPath: w.program, Env: w.env,
+	w.readings = nil
+	world := lang.World{Read: func(r lang.Reading) { w.readings = append(w.readings, r) }, FS: sws.NewView(w.base, nil), Ignored: w.ignore.Match, LookPath: w.program, Env: w.env,
 		Digest: func(p string) (string, error) {
 			e, _, err := w.base.Entry(p)
 			return e.Digest.String(), err

@@ -25,6 +25,7 @@ type Request struct {
 	Args      []string // name=value
 	Hold      bool     // keep the result aside
 	KeepGoing bool
+	Saved     *Saved // the plan that it is to be, or nothing
 }
 
 func (r Request) intent() (compiler.Intent, error) {
@@ -72,10 +73,14 @@ type planner struct {
 	intent   compiler.Intent
 	facts    warp.Graph
 	excluded []plan.Excluded
-	skip     int // candidates that were walked and whose criteria did not hold
+	skip     int  // candidates that were walked and whose criteria did not hold
+	only     bool // the first plan is the only one that is wanted
 }
 
 func (p *planner) Next(ctx context.Context, f runner.Failure) (*plan.Plan, error) {
+	if p.only {
+		return nil, nil
+	}
 	if f.Step < 0 {
 		p.skip++
 	} else {
@@ -133,6 +138,15 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	p, err := w.plan(ctx, r)
 	if err != nil {
 		return nil, err
+	}
+	if p.only = r.Saved != nil; p.only {
+		now, err := w.pin(p, r)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.Saved.compare(now); err != nil {
+			return nil, err
+		}
 	}
 	o := w.options()
 	o.Hold, o.KeepGoing, o.Sink, o.Live = r.Hold, r.KeepGoing, sink, live
