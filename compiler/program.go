@@ -106,6 +106,20 @@ func (p *Program) Digest() [32]byte { return p.digest }
 // Observed are the observed facts as they are at plan start: nodes of kind "fact", in order of declaration.
 func (p *Program) Observed() []warp.Node { return slices.Clone(p.observed) }
 
+// Domain is what the planner searches: a task of it for each task that is called with constant arguments, each whose
+// arguments are only known as it searches, and each part of a slap. It is empty for a program with errors.
+func (p *Program) Domain() htn.Domain {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var d htn.Domain
+	if p.base.program != nil {
+		for _, u := range p.base.units {
+			d.Tasks = append(d.Tasks, u.domain())
+		}
+	}
+	return d
+}
+
 // Targets are what can be applied: tasks, then slaps, in written order.
 func (p *Program) Targets() []Target { return slices.Clone(p.targets) }
 

@@ -52,6 +52,7 @@ func commands() []entry {
 		{"init", "write", &initCmd{}, "Look at what is here and write a small workflow that runs."},
 		{"import", "write", &importCmd{}, "Write a workflow from another tool's files."},
 		{"validate", "write", &validateCmd{}, "Check the workflow without running anything."},
+		{"compile", "write", &compileCmd{}, "Show the workflow as the planner sees it: facts, tasks, rules, methods."},
 		{"fmt", "write", &fmtCmd{}, "Lay out workflow files in the one canonical way."},
 	}
 }

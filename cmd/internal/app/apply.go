@@ -52,6 +52,18 @@ func (w *Workspace) Validate(ctx context.Context) (diag.List, error) {
 	return diags, nil
 }
 
+// Compile compiles the workflow as the workspace is now.
+func (w *Workspace) Compile(ctx context.Context) (*compiler.Program, error) {
+	if err := w.settle(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.look(); err != nil {
+		return nil, err
+	}
+	p, diags := w.compile()
+	return p, diags.Err()
+}
+
 // Targets lists what can be applied, in written order, and the files it is written in.
 func (w *Workspace) Targets(ctx context.Context) ([]compiler.Target, []string, diag.List, error) {
 	if err := w.settle(ctx); err != nil {
