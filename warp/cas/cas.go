@@ -1,8 +1,9 @@
 // Package cas is a store of blobs by the BLAKE3-256 of their bytes.
 //
 // A blob is a file dir/ab/cdef…; it is written under a temporary name in dir/tmp and renamed, so that an object is
-// there whole or not at all. What is read is verified. Nothing is durable before [Store.Sync], which callers make part
-// of their commit points. [Store.GC] drops what nobody keeps.
+// there whole or not at all. Small ones that come in numbers share files in dir/packs (pack.go). What is read is
+// verified. Nothing is durable before [Store.Sync], which callers make part of their commit points. [Store.GC] drops
+// what nobody keeps.
 //
 // The package knows nothing of graphs, history or workspaces. Start reading at [Store].
 //
@@ -52,7 +53,7 @@ var (
 )
 
 const (
-	fewFiles  = 16        // up to so many objects are synced one by one, more by their file system
+	fewFiles  = 16        // up to so many objects are synced one by one, and small ones have files of their own
 	chunkSize = 256 << 10 // of files that are copied
 )
 
@@ -70,12 +71,15 @@ type Store struct {
 	touching int      // how many do; guarded by mu
 
 	mu      sync.Mutex
-	pending map[Digest]struct{} // put since the last Sync
+	pending map[Digest]struct{} // put since the last Sync, as files
+
+	packs packs
 }
 
 // Open returns the store in dir, which it makes if need be.
 func Open(dir string) (*Store, error) {
 	s := &Store{dir: dir, tmp: filepath.Join(dir, "tmp"), pending: map[Digest]struct{}{}}
+	s.packs = packs{dir: filepath.Join(dir, "packs"), dirty: map[string]struct{}{}}
 	s.chunks.New = func() any { return new([chunkSize]byte) }
 	if err := os.MkdirAll(s.tmp, 0o777); err != nil {
 		return nil, fmt.Errorf("open object store: %w", err)
@@ -94,8 +98,8 @@ func (s *Store) path(d Digest) string {
 	return string(hex.AppendEncode(b, d[1:]))
 }
 
-// packed is the suffix of an object that GC has compressed.
-const packed = ".zst"
+// compressed is the suffix of an object that GC has compressed.
+const compressed = ".zst"
 
 // temp makes a new file in tmp. Names carry the process id, so that processes do not meet; one that is left over from
 // a process that died is passed by.
@@ -125,7 +129,8 @@ func flock(f *os.File, how int) error {
 // object counts as missing and is written anew, which is safe.
 func (s *Store) touch(d Digest) bool {
 	path := s.path(d)
-	if unix.Access(path, unix.F_OK) != nil && unix.Access(path+packed, unix.F_OK) != nil {
+	inPack := s.packs.has(d, false)
+	if !inPack && unix.Access(path, unix.F_OK) != nil && unix.Access(path+compressed, unix.F_OK) != nil {
 		return false
 	}
 	s.mu.Lock()
@@ -137,7 +142,11 @@ func (s *Store) touch(d Digest) bool {
 	}
 	s.touching++
 	s.mu.Unlock()
-	there := touchFile(path) == nil || touchFile(path+packed) == nil
+	there := inPack && s.packs.touch(d)
+	if !there && (touchFile(path) == nil || touchFile(path+compressed) == nil) {
+		there = true
+		s.note(d)
+	}
 	s.mu.Lock()
 	if s.touching--; s.touching == 0 {
 		there = flock(s.lock, unix.LOCK_UN) == nil && there
@@ -150,6 +159,13 @@ func (s *Store) note(d Digest) {
 	s.mu.Lock()
 	s.pending[d] = struct{}{}
 	s.mu.Unlock()
+}
+
+// many says that so many objects were put since the last Sync that more of them go to a pack.
+func (s *Store) many() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending) >= fewFiles
 }
 
 // Written returns how many bytes this Store has added to the directory.
@@ -176,21 +192,31 @@ func (s *Store) place(from string, d Digest, n int64) error {
 func (s *Store) Put(b []byte) (Digest, error) {
 	d := Sum(b)
 	if s.touch(d) {
-		s.note(d)
 		return d, nil
+	}
+	return d, s.put(d, b)
+}
+
+// put stores b, which is not there.
+func (s *Store) put(d Digest, b []byte) error {
+	if len(b) < smallObject && s.many() {
+		if err := s.putSmall(d, b); err != nil {
+			return fmt.Errorf("store object %s: %w", d, err)
+		}
+		return nil
 	}
 	f, err := s.temp()
 	if err != nil {
-		return d, fmt.Errorf("store object: %w", err)
+		return fmt.Errorf("store object: %w", err)
 	}
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = s.place(f.Name(), d, int64(len(b)))
 	}
 	if err != nil {
-		return d, errors.Join(fmt.Errorf("store object %s: %w", d, err), removeTemp(f.Name()))
+		return errors.Join(fmt.Errorf("store object %s: %w", d, err), removeTemp(f.Name()))
 	}
-	return d, nil
+	return nil
 }
 
 func removeTemp(name string) error {
@@ -224,7 +250,6 @@ func (s *Store) PutFD(fd int, known *Digest) (Digest, error) {
 
 func (s *Store) putFD(fd int, known *Digest) (Digest, int64, error) {
 	if known != nil && s.touch(*known) {
-		s.note(*known)
 		return *known, 0, nil
 	}
 	var st unix.Stat_t
@@ -241,8 +266,13 @@ func (s *Store) putFD(fd int, known *Digest) (Digest, int64, error) {
 			if err != nil {
 				return Digest{}, 0, err
 			}
-			d, err := s.Put(room[:n])
-			return d, int64(n), err
+			d := Sum(room[:n])
+			if known == nil || d != *known { // that one was looked for
+				if s.touch(d) {
+					return d, int64(n), nil
+				}
+			}
+			return d, int64(n), s.put(d, room[:n])
 		}
 	}
 	f, err := s.temp()
@@ -252,7 +282,6 @@ func (s *Store) putFD(fd int, known *Digest) (Digest, int64, error) {
 	d, n, err := s.copy(int(f.Fd()), fd)
 	err = errors.Join(err, f.Close())
 	if err == nil && s.touch(d) {
-		s.note(d)
 		return d, n, os.Remove(f.Name())
 	}
 	if err == nil {
@@ -350,7 +379,6 @@ func (s *Store) copy(dst, src int) (Digest, int64, error) {
 // any other regular file is copied. What is left at path afterwards, if anything, is the caller's to remove.
 func (s *Store) Adopt(path string, d Digest) error {
 	if s.touch(d) {
-		s.note(d)
 		return nil
 	}
 	var st unix.Stat_t
@@ -385,13 +413,13 @@ func hasOverlayAttributes(path string) bool {
 // Has says whether the object is there, not whether it is sound.
 func (s *Store) Has(d Digest) bool {
 	path := s.path(d)
-	return unix.Access(path, unix.F_OK) == nil || unix.Access(path+packed, unix.F_OK) == nil
+	return s.packs.has(d, false) || unix.Access(path, unix.F_OK) == nil || unix.Access(path+compressed, unix.F_OK) == nil || s.packs.has(d, true)
 }
 
 // open opens an object. If it is compressed, plain is false.
 func (s *Store) open(d Digest) (f *os.File, plain bool, err error) {
 	path := s.path(d)
-	for _, name := range [...]string{path, path + packed} { // in this order: a GC makes the second before it removes the first
+	for _, name := range [...]string{path, path + compressed} { // in this order: a GC makes the second before it removes the first
 		f, err = os.Open(name)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return f, name == path, err
@@ -412,6 +440,9 @@ func (s *Store) corrupt(d Digest, f *os.File, why error) error {
 // Get returns an object, verified. It fails with ErrNotFound or ErrCorrupt.
 func (s *Store) Get(d Digest) ([]byte, error) {
 	f, plain, err := s.open(d)
+	if errors.Is(err, ErrNotFound) {
+		return s.fromPack(d)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -427,7 +458,7 @@ func (s *Store) Get(d Digest) ([]byte, error) {
 		if b = b[:n]; err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
 			return nil, err
 		}
-	} else if b, err = unpack(f); err != nil {
+	} else if b, err = decompress(f); err != nil {
 		return nil, s.corrupt(d, f, err)
 	}
 	if Sum(b) != d {
@@ -436,7 +467,7 @@ func (s *Store) Get(d Digest) ([]byte, error) {
 	return b, nil
 }
 
-func unpack(r io.Reader) ([]byte, error) {
+func decompress(r io.Reader) ([]byte, error) {
 	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
 	if err != nil {
 		return nil, err
@@ -448,10 +479,11 @@ func unpack(r io.Reader) ([]byte, error) {
 // CopyTo writes an object into the empty file open as fd. When it fails with ErrCorrupt the file is empty again.
 func (s *Store) CopyTo(d Digest, fd int) error {
 	f, plain, err := s.open(d)
-	if err != nil {
+	if err == nil {
+		defer f.Close()
+	} else if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	defer f.Close()
 	if !plain {
 		b, err := s.Get(d)
 		if err == nil {
@@ -472,8 +504,9 @@ func (s *Store) Sync() error {
 	pending := s.pending
 	s.pending = map[Digest]struct{}{}
 	s.mu.Unlock()
-	var err error
+	err := s.packs.sync()
 	switch {
+	case err != nil:
 	case len(pending) == 0:
 	case len(pending) > fewFiles:
 		err = s.syncAll(pending)
@@ -514,7 +547,7 @@ func (s *Store) syncEach(objects map[Digest]struct{}) error {
 		go func() {
 			err := syncPath(path, unix.Fsync)
 			if errors.Is(err, fs.ErrNotExist) {
-				err = syncPath(path+packed, unix.Fsync)
+				err = syncPath(path+compressed, unix.Fsync)
 			}
 			errs <- err
 		}()
@@ -540,8 +573,9 @@ type Object struct {
 // may or may not be among them.
 func (s *Store) Objects() iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
+		stopped := false
 		err := filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
-			if path == s.tmp && e.IsDir() {
+			if (path == s.tmp || path == s.packs.dir) && e.IsDir() {
 				return fs.SkipDir
 			}
 			if errors.Is(err, fs.ErrNotExist) || err == nil && e.IsDir() {
@@ -555,11 +589,14 @@ func (s *Store) Objects() iter.Seq2[Object, error] {
 				return nil
 			}
 			d, _, ok := s.digestOf(path)
-			if err == nil && ok && !yield(Object{d, info.Size(), info.ModTime()}, nil) {
+			if stopped = err == nil && ok && !yield(Object{d, info.Size(), info.ModTime()}, nil); stopped {
 				return fs.SkipAll
 			}
 			return err
 		})
+		if err == nil && !stopped {
+			err = s.packs.each(yield)
+		}
 		if err != nil {
 			yield(Object{}, fmt.Errorf("list objects: %w", err))
 		}
@@ -569,6 +606,10 @@ func (s *Store) Objects() iter.Seq2[Object, error] {
 // Check reads an object and compares its digest, in little memory. As any reader does, it removes what is damaged.
 func (s *Store) Check(d Digest) error {
 	f, plain, err := s.open(d)
+	if errors.Is(err, ErrNotFound) {
+		_, err = s.fromPack(d)
+		return err
+	}
 	if err != nil {
 		return err
 	}
@@ -597,16 +638,16 @@ func (s *Store) Check(d Digest) error {
 
 // Stats is what a GC did.
 type Stats struct {
-	Kept, Removed, Packed int   // objects
-	Freed                 int64 // bytes
+	Kept, Removed, Compressed int   // objects
+	Freed                     int64 // bytes
 }
 
-const packFrom = 64 << 10 // bytes from which GC tries to compress an object
+const compressFrom = smallObject // bytes from which GC tries to compress an object
 
 // GC removes the objects that keep does not want and that nobody put within the time grace, compresses large ones that
-// nobody put within the time pack where that saves a quarter or more, and removes what other processes left in tmp. It may run beside other
+// nobody put within the time compress where that saves a quarter or more, and removes what other processes left in tmp. It may run beside other
 // processes that put and get, if grace is longer than they take from putting an object to making keep say so.
-func (s *Store) GC(keep func(Digest) bool, grace, pack time.Duration) (Stats, error) {
+func (s *Store) GC(keep func(Digest) bool, grace, compress time.Duration) (Stats, error) {
 	var st Stats
 	now := time.Now()
 	age := func(info fs.FileInfo) time.Duration { return now.Sub(info.ModTime()) }
@@ -636,14 +677,14 @@ func (s *Store) GC(keep func(Digest) bool, grace, pack time.Duration) (Stats, er
 			}
 			return nil
 		}
-		d, isPacked, ok := s.digestOf(path)
+		d, isCompressed, ok := s.digestOf(path)
 		switch {
 		case !ok:
 			return nil
 		case keep(d) || !old(info):
 			st.Kept++
-			if !isPacked && info.Size() >= packFrom && age(info) >= pack {
-				return s.pack(d, path, &st)
+			if !isCompressed && info.Size() >= compressFrom && age(info) >= compress {
+				return s.compress(d, path, &st)
 			}
 			return nil
 		}
@@ -667,6 +708,9 @@ func (s *Store) GC(keep func(Digest) bool, grace, pack time.Duration) (Stats, er
 		}
 		return errors.Join(err, flock(lock, unix.LOCK_UN))
 	})
+	if err == nil {
+		err = s.collectPacks(keep, old, lock, &st)
+	}
 	err = errors.Join(err, lock.Close())
 	if err != nil {
 		return st, fmt.Errorf("collect objects: %w", err)
@@ -674,20 +718,20 @@ func (s *Store) GC(keep func(Digest) bool, grace, pack time.Duration) (Stats, er
 	return st, nil
 }
 
-func (s *Store) digestOf(path string) (d Digest, isPacked, ok bool) {
+func (s *Store) digestOf(path string) (d Digest, isCompressed, ok bool) {
 	name := filepath.Base(filepath.Dir(path)) + filepath.Base(path)
-	if len(name) == 64+len(packed) && name[64:] == packed {
-		name, isPacked = name[:64], true
+	if len(name) == 64+len(compressed) && name[64:] == compressed {
+		name, isCompressed = name[:64], true
 	}
 	b, err := hex.DecodeString(name)
 	if err != nil || len(b) != len(d) {
 		return d, false, false
 	}
-	return Digest(b), isPacked, true
+	return Digest(b), isCompressed, true
 }
 
-// pack replaces a plain object by a compressed one, if that pays.
-func (s *Store) pack(d Digest, path string, st *Stats) error {
+// compress replaces a plain object by a compressed one, if that pays.
+func (s *Store) compress(d Digest, path string, st *Stats) error {
 	b, err := s.Get(d)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrCorrupt) {
 		return nil
@@ -712,12 +756,12 @@ func (s *Store) pack(d Digest, path string, st *Stats) error {
 	}
 	_, err = f.Write(small)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path+packed)
+		err = os.Rename(f.Name(), path+compressed)
 	}
 	if err != nil {
 		return errors.Join(err, removeTemp(f.Name()))
 	}
-	st.Packed++
+	st.Compressed++
 	st.Freed += int64(len(b) - len(small))
 	return os.Remove(path)
 }

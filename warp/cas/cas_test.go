@@ -227,7 +227,7 @@ func TestGC(t *testing.T) {
 	require.Equal(t, cas.Stats{Kept: 20}, st)
 	st, err = s.GC(keep, 0, 0)
 	require.NoError(t, err)
-	require.Equal(t, []int{10, 10, 10}, []int{st.Kept, st.Removed, st.Packed})
+	require.Equal(t, []int{10, 10, 10}, []int{st.Kept, st.Removed, st.Compressed})
 	require.Zero(t, temps(t, dir))
 	left := 0
 	for o, err := range s.Objects() {
