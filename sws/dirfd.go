@@ -353,7 +353,7 @@ func emptyAt(h int) error {
 // have made what is in there.
 func removeWork(fd int, name string) error {
 	for _, p := range []string{"/work/incompat/volatile", "/work/incompat", "/work", ""} {
-		if err := unix.Unlinkat(fd, name+p, unix.AT_REMOVEDIR); err != nil {
+		if err := unix.Unlinkat(fd, name+p, unix.AT_REMOVEDIR); err != nil && err != unix.ENOENT {
 			return err
 		}
 	}

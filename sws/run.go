@@ -113,7 +113,7 @@ func (set *Set) overlay(ctx context.Context, pool *sandbox.Pool, slot int, v *Vi
 		return none, err
 	}
 	sc.Dir = filepath.Join(set.space.path, c.Dir)
-	sc.Overlay = &sandbox.Overlay{Lower: stack, Hide: []string{Meta}, Upper: l.in.path + "/" + l.upper(), Work: l.in.path + "/" + l.work()}
+	sc.Overlay = &sandbox.Overlay{Lower: stack, Hide: []string{Meta}, Upper: l.in.path + "/" + l.upper(), Work: l.in.path + "/" + l.work(), InMemory: l.in.memory}
 	// A mount that lingers holds what its command wrote. On a disk that may be the room that somebody needs next.
 	sc.Unmount = !c.Leaf || !l.in.memory
 	res, err := pool.Run(ctx, slot, sc)

@@ -7,6 +7,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 
 	"github.com/flyingrobots/jitos/sws/sandbox"
 )
@@ -15,5 +16,10 @@ func main() {
 	if sandbox.Main() { // this process is a slot of another jitos
 		return
 	}
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	// The collector starts when the heap has doubled: with this, which is never touched and so takes no memory, not for a
+	// small one again and again.
+	ballast := make([]byte, 16<<20)
+	code := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	runtime.KeepAlive(ballast)
+	os.Exit(code)
 }

@@ -100,8 +100,8 @@ const (
 	baseDir = "/sys/base" // where the lowest layer stands while it is used
 )
 
-// mountOverlay makes a detached overlay. volatile is a must: without it every unmount writes out the whole host
-// file system.
+// mountOverlay makes a detached overlay. volatile is a must on a disk: without it every unmount writes out the whole
+// host file system. In memory there is nothing to write out, and its marks would be two more directories each time.
 //
 // The kernel refuses a lower layer that lies inside another one, and layers are kept inside the workspace. So where
 // there are such, the workspace comes in as an overlay of its own, which has another root: under is its mount (else
@@ -135,7 +135,10 @@ func mountOverlay(o *Overlay) (m, under int, err error) {
 		}
 		base = []string{baseDir}
 	}
-	opts := append(lowers(slices.Concat(above, base)), option{"volatile", ""}, option{"upperdir", o.Upper}, option{"workdir", o.Work})
+	opts := append(lowers(slices.Concat(above, base)), option{"upperdir", o.Upper}, option{"workdir", o.Work})
+	if !o.InMemory {
+		opts = append(opts, option{"volatile", ""})
+	}
 	m, err = mountNew("overlay", quiet, opts...)
 	return m, under, err
 }

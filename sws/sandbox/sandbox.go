@@ -64,6 +64,7 @@ type Overlay struct {
 	Lower       []string // top first, the workspace last; the others may lie inside it
 	Hide        []string // names in the workspace's root that the command does not see
 	Upper, Work string   // on one file system, used by no other mount; Upper receives what the command writes
+	InMemory    bool     // they lie in memory
 }
 
 // Bind shows From (a file or directory) at To. Both are absolute. To is made when it lies under a mask or in the

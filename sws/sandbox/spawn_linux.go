@@ -63,6 +63,9 @@ func (s *spawner) close() { close(s.jobs) }
 
 // apply restricts the calling thread, and only it.
 func (l limits) apply() error {
+	if err := timerSlack(commandSlack); err != nil {
+		return fmt.Errorf("timer slack: %w", err)
+	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}

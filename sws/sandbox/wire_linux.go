@@ -124,6 +124,7 @@ func (c *Command) wire(w *wire) {
 		w.strs(&c.Overlay.Hide)
 		w.str(&c.Overlay.Upper)
 		w.str(&c.Overlay.Work)
+		w.flag(&c.Overlay.InMemory)
 	}
 	list(w, &c.Binds, func(b *Bind) { w.str(&b.From); w.str(&b.To); w.flag(&b.Write) })
 	w.flag(&c.Unmount)

@@ -59,6 +59,7 @@ type Workspace struct {
 	base    *sws.Base
 	ignore  *runner.Ignore
 	module  *lang.Module
+	fresh   *compiler.Program // compiled from base before there was anything of ours, for the plan that comes next
 	outside outside
 
 	readings []lang.Reading // what the workflow looked up as it was compiled and planned
@@ -179,7 +180,9 @@ func (w *Workspace) acquire(ctx context.Context) error {
 	if w.space != nil {
 		return nil
 	}
-	if err := os.MkdirAll(w.meta(""), 0o755); err != nil {
+	if err := os.Mkdir(w.meta(""), 0o755); errors.Is(err, fs.ErrExist) {
+		w.fresh = nil // whoever was here may have changed things
+	} else if err != nil {
 		return fmt.Errorf("make %s: %w", w.meta(""), err)
 	}
 	if err := w.takeLock(ctx); err != nil {
@@ -207,6 +210,9 @@ func (w *Workspace) acquire(ctx context.Context) error {
 		if iso := w.space.Isolation(ctx); iso != "overlay" {
 			return &RefusedError{"full isolation is required and not available here: " + iso + "; `jitos doctor` says how to get it"}
 		}
+	}
+	if w.fresh != nil {
+		return nil
 	}
 	return w.look()
 }

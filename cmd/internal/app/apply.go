@@ -120,9 +120,13 @@ func (w *Workspace) plan(ctx context.Context, r Request) (*planned, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, diags := w.compile()
-	if diags.HasErrors() {
-		return nil, &diag.ListError{List: diags}
+	p := w.fresh
+	w.fresh = nil
+	if p == nil {
+		var diags diag.List
+		if p, diags = w.compile(); diags.HasErrors() {
+			return nil, &diag.ListError{List: diags}
+		}
 	}
 	out := &planned{planner: planner{program: p, intent: in}}
 	system, err := w.system()
@@ -139,8 +143,12 @@ func (w *Workspace) plan(ctx context.Context, r Request) (*planned, error) {
 // Apply achieves an intent. sink is told of every event as it enters the history.
 func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event), live runner.Live) (*runner.Outcome, error) {
 	if _, err := os.Stat(w.meta("")); errors.Is(err, fs.ErrNotExist) { // a workflow that is wrong leaves nothing of ours
-		if diags, err := w.Validate(ctx); err != nil || diags.HasErrors() {
-			return nil, cmp.Or(err, error(&diag.ListError{List: diags}))
+		if err := w.look(); err != nil {
+			return nil, err
+		}
+		var diags diag.List
+		if w.fresh, diags = w.compile(); diags.HasErrors() {
+			return nil, &diag.ListError{List: diags}
 		}
 	}
 	if err := w.acquire(ctx); err != nil {
@@ -170,7 +178,7 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	}
 	out.Wall = time.Since(began)
 	if out.Run > 0 {
-		defer func() { warn(out, "tidying up", w.tidy(ctx)) }()
+		defer func() { warn(out, "tidying up", w.tidy(ctx, out.Run)) }()
 	}
 	if r.Hold || out.Status != runner.Done && out.Status != runner.Nothing {
 		return out, nil

@@ -278,8 +278,8 @@ func (w *Workspace) tidied(at time.Time, size int64) error {
 }
 
 // tidy keeps the store within bounds, at the end of a run: it looks at all of it once a day, or when what was put since is
-// too much.
-func (w *Workspace) tidy(ctx context.Context) error {
+// too much. After the first run nothing can be old.
+func (w *Workspace) tidy(ctx context.Context, run int) error {
 	limit, err := storeLimit()
 	if err != nil {
 		return err
@@ -296,6 +296,8 @@ func (w *Workspace) tidy(ctx context.Context) error {
 	now := time.Now()
 	size += w.store.Written()
 	switch {
+	case err != nil && run == 1 && size <= limit:
+		return w.tidied(now, size)
 	case err != nil || now.Sub(time.Unix(last, 0)) > tidyEvery || size > limit:
 		_, err := w.collect(ctx, now.Add(-age), packLater, false)
 		return err
