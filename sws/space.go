@@ -340,6 +340,9 @@ func (s *Space) Close() error {
 	}
 	s.running, s.backendErr = nil, fs.ErrClosed
 	s.background.Wait()
+	if s.options.Store == nil {
+		err = errors.Join(err, s.store.Close())
+	}
 	s.meta.close()
 	s.root.close()
 	s.lateMu.Lock()

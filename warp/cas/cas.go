@@ -91,6 +91,18 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
+// Close releases what the store holds. It makes nothing durable.
+func (s *Store) Close() error {
+	s.packs.mu.Lock()
+	defer s.packs.mu.Unlock()
+	err := s.lock.Close()
+	if own := s.packs.own; own != nil {
+		s.packs.own = nil
+		err = errors.Join(err, own.f.Close())
+	}
+	return err
+}
+
 func (s *Store) path(d Digest) string {
 	b := make([]byte, 0, len(s.dir)+70)
 	b = append(append(b, s.dir...), '/')

@@ -162,13 +162,16 @@ func (w *Workspace) Close() error {
 		}
 		errs = append(errs, w.log.Close())
 	}
+	if w.store != nil {
+		errs = append(errs, w.store.Close())
+	}
 	if w.base != nil {
 		errs = append(errs, w.base.Close())
 	}
 	if w.lock != nil {
 		errs = append(errs, w.lock.Close())
 	}
-	w.space, w.log, w.base, w.lock = nil, nil, nil, nil
+	w.space, w.log, w.store, w.base, w.lock = nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
