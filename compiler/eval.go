@@ -39,6 +39,7 @@ type evaluator struct {
 	locals map[string]*local
 	root   *hcl.EvalContext
 	bad    map[hcl.Expression]bool
+	world  lang.World
 }
 
 // findings are what the evaluators of all modules of a program come upon.
@@ -47,9 +48,13 @@ type findings struct {
 	at    []diag.Range // the expressions that are being evaluated, innermost last
 	reads []reading
 	diags diag.List
+	// spelled are the files that were found and that no value spells as they are: by how a value does.
+	spelled map[string]string
 }
 
-func newFindings() *findings { return &findings{refs: map[hcl.Expression]*refs{}} }
+func newFindings() *findings {
+	return &findings{refs: map[hcl.Expression]*refs{}, spelled: map[string]string{}}
+}
 
 type local struct {
 	*lang.Local
@@ -91,6 +96,8 @@ func (u *universe) newEvaluator(w lang.World, typesOnly bool, f *findings) *eval
 		}
 		e.note(r.Kind, r.Name)
 	}
+	w.Found = e.found
+	e.world = w
 	functions := lang.Functions(w)
 	if typesOnly {
 		for _, name := range readers {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/lang/diag"
 )
 
@@ -85,7 +86,7 @@ func (f *flow) link() {
 					f.ambiguous(u, i, h, p, q)
 				default:
 					have[p] = true
-					u.needs = append(u.needs, need{unit: p, path: h.pattern, weak: !literal(pattern), at: f.input(u, i)})
+					u.needs = append(u.needs, need{unit: p, path: plan.Shown(h.pattern), weak: !literal(pattern), at: f.input(u, i)})
 				}
 			}
 		}
@@ -134,7 +135,7 @@ func (f *flow) rival(p *unit, h hit) *unit {
 func (f *flow) ambiguous(u *unit, i int, h hit, p, q *unit) {
 	f.diags = append(f.diags, diag.Diagnostic{
 		Code: CodeProducers, Subject: f.input(u, i), Label: "task " + u.task.Name,
-		Summary: fmt.Sprintf("%s is written by several tasks", h.pattern),
+		Summary: fmt.Sprintf("%s is written by several tasks", plan.Shown(h.pattern)),
 		Related: []diag.Related{{Range: f.output(p, h.pattern), Label: "task " + p.task.Name}, {Range: f.output(q, f.writes(q, h.pattern)), Label: "task " + q.task.Name}},
 		Detail:  "They are steps of methods: need the task that these methods belong to.",
 	})
@@ -389,9 +390,9 @@ func (f *flow) sameFile() {
 	}
 }
 
-func same(path string, a diag.Range, nameA string, b diag.Range, nameB string) diag.Diagnostic {
+func same(pattern string, a diag.Range, nameA string, b diag.Range, nameB string) diag.Diagnostic {
 	return diag.Diagnostic{
-		Code: CodeSameFile, Summary: "two unordered steps write " + path, Subject: a, Label: "task " + nameA,
+		Code: CodeSameFile, Summary: "two unordered steps write " + plan.Shown(pattern), Subject: a, Label: "task " + nameA,
 		Related: []diag.Related{{Range: b, Label: "task " + nameB}},
 		Detail:  "Make one need the other, or give them different outputs.",
 	}
@@ -401,13 +402,16 @@ func same(path string, a diag.Range, nameA string, b diag.Range, nameB string) d
 func (f *flow) stale(reads []reading) (out diag.List) {
 	all := f.all()
 	for _, r := range reads {
+		pattern := path.Clean(r.name)
 		switch r.kind {
-		case "file", "exists", "size", "hash", "glob":
+		case "file", "exists", "size", "hash":
+			pattern = plan.Pattern(pattern)
+		case "glob":
 		default:
 			continue // a directory's list is covered by the pattern that asked for it
 		}
 		found := false
-		all.meeting(path.Clean(r.name), func(p produced, _ bool) {
+		all.meeting(pattern, func(p produced, _ bool) {
 			u := f.units[p.owner]
 			if found || u.member == nil {
 				return

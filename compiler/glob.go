@@ -5,20 +5,26 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/flyingrobots/jitos/compiler/plan"
 )
 
 // literal reports whether p is a path and not a pattern. A directory as a whole, with its slash, is a path.
-func literal(p string) bool { return !strings.ContainsAny(p, `*?[{\`) }
+func literal(p string) bool {
+	_, ok := plan.Path(p)
+	return ok
+}
 
 // base is the part of p before the first segment with a wildcard: every path that p matches is at or below it. "" is
 // the root.
 func base(p string) string {
-	p = strings.TrimSuffix(p, "/")
-	i := strings.IndexAny(p, `*?[{\`)
-	if i < 0 {
-		return p
+	if path, ok := plan.Path(p); ok {
+		return strings.TrimSuffix(path, "/")
 	}
-	return strings.TrimSuffix(p[:strings.LastIndexByte(p[:i], '/')+1], "/")
+	if dir, _ := doublestar.SplitPattern(p); dir != "." {
+		return dir
+	}
+	return ""
 }
 
 // produced is a declared output.
@@ -55,7 +61,7 @@ func (x *index) meeting(pattern string, yield func(p produced, sure bool)) {
 		for _, p := range list {
 			switch {
 			case lit && literal(p.pattern):
-				if p.base == b || covers(p.pattern, b) || covers(pattern, p.base) {
+				if p.base == b || covers(p, b) || covers(produced{pattern: pattern, base: b}, p.base) {
 					yield(p, true)
 				}
 			case literal(p.pattern):
@@ -98,9 +104,9 @@ func (x *index) meeting(pattern string, yield func(p produced, sure bool)) {
 
 func parent(p string) string { return p[:max(strings.LastIndexByte(p, '/'), 0)] }
 
-// covers reports whether dir is a directory as a whole that p lies in.
-func covers(dir, p string) bool {
-	return strings.HasSuffix(dir, "/") && (strings.HasPrefix(p, dir) || p == dir[:len(dir)-1])
+// covers reports whether dir, a path, is a directory as a whole that p lies in.
+func covers(dir produced, p string) bool {
+	return strings.HasSuffix(dir.pattern, "/") && strings.HasPrefix(p, dir.base) && (len(p) == len(dir.base) || p[len(dir.base)] == '/')
 }
 
 func matches(pattern, p string) bool {
@@ -216,8 +222,10 @@ func open(s string) bool { return strings.Contains(s, "**") }
 
 // meetSegments does the same with the characters of two segments. A class counts as any character.
 func meetSegments(a, b string) bool {
-	if literal(a) && literal(b) {
-		return a == b
+	if x, ok := plan.Path(a); ok {
+		if y, ok := plan.Path(b); ok {
+			return x == y
+		}
 	}
 	x, y := tokens(a), tokens(b)
 	known := map[[2]int]bool{}

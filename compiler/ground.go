@@ -32,7 +32,7 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 	}
 	files := in.with("task", b.taskValue)
 	if list, ok := b.list(t.Outputs, in); known(t.Outputs, ok) {
-		s.Outputs = &plan.Files{Patterns: b.patterns(list, t.Outputs, "an output")}
+		s.Outputs = &plan.Files{Patterns: b.patterns(list, t.Outputs, in, "an output")}
 		g.outputs = s.Outputs.Patterns
 	}
 	if t.Inputs != nil {
@@ -41,20 +41,24 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 	in = in.with("self", cty.ObjectVal(map[string]cty.Value{
 		"inputs": patternList(s.Inputs, t.Inputs), "outputs": patternList(s.Outputs, t.Outputs),
 	}))
+	names := b.spelling(in, texts(in["self"], nil), t.Run, t.Exec, t.Inputs, t.Outputs, t.Dir, t.DepsFile, t.Env)
 	if script, ok := b.text(t.Run, in); known(t.Run, ok) {
-		s.Command.Script, s.Command.Shell = script, b.shell()
+		s.Command.Script, s.Command.Shell = names.words(script), b.shell()
 	}
 	if argv, ok := b.list(t.Exec, in); known(t.Exec, ok) {
 		if s.Command.Argv = argv; len(argv) == 0 || argv[0] == "" {
 			b.fail(lang.CodeShape, place(t.Exec), "exec names no program", `Write exec = ["PROGRAM", "ARGUMENT", …].`)
 		}
+		for i, a := range argv {
+			argv[i] = names.words(a)
+		}
 	}
 	s.Command.Dir = "."
 	if dir, ok := b.text(t.Dir, in); known(t.Dir, ok) {
-		s.Command.Dir = b.inside(dir, place(t.Dir), "the directory of a step")
+		s.Command.Dir = b.inside(names.words(dir), place(t.Dir), "the directory of a step")
 	}
 	if file, ok := b.text(t.DepsFile, in); known(t.DepsFile, ok) {
-		s.DepsFile = b.inside(file, place(t.DepsFile), "a deps_file")
+		s.DepsFile = b.inside(names.words(file), place(t.DepsFile), "a deps_file")
 	}
 	if d, ok := b.text(t.Timeout, in); known(t.Timeout, ok) {
 		var err error
@@ -66,7 +70,7 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 	vars, ok := b.table(t.Env, in)
 	known(t.Env, ok)
 	for _, v := range vars {
-		s.Command.Env = append(s.Command.Env, plan.Var{Name: v[0], Value: v[1]})
+		s.Command.Env = append(s.Command.Env, plan.Var{Name: v[0], Value: names.words(v[1])})
 	}
 	caches, ok := b.table(t.Caches, in)
 	known(t.Caches, ok)
@@ -119,10 +123,19 @@ func (b *build) inputs(g *ground, x hcl.Expression, in env) bool {
 		return false
 	}
 	g.step.Inputs = &plan.Files{Patterns: []string{}}
+	var literals []string
+	for _, r := range refs {
+		if p, ok := plan.Path(r.pattern); ok && !r.isTask {
+			if literals = append(literals, p); b.world.OnDisk(p) != p {
+				b.found(b.world.OnDisk(p))
+			}
+		}
+	}
+	names := b.spelling(in, literals, x)
 	for _, r := range refs {
 		if r.isTask {
 			g.refs = append(g.refs, r)
-		} else if p, ok := b.pattern(r.pattern, r.at, "an input"); ok {
+		} else if p, ok := b.pattern(names.pattern(r.pattern), r.at, "an input"); ok {
 			g.step.Inputs.Patterns = append(g.step.Inputs.Patterns, p)
 		}
 	}
@@ -132,17 +145,22 @@ func (b *build) inputs(g *ground, x hcl.Expression, in env) bool {
 func patternList(f *plan.Files, x hcl.Expression) cty.Value {
 	switch {
 	case f != nil:
-		return stringList(f.Patterns)
+		var shown []string
+		for _, p := range f.Patterns {
+			shown = append(shown, plan.Shown(p))
+		}
+		return stringList(shown)
 	case x == nil:
 		return cty.ListValEmpty(cty.String)
 	}
 	return cty.UnknownVal(cty.List(cty.String))
 }
 
-func (b *build) patterns(list []string, x hcl.Expression, what string) []string {
+func (b *build) patterns(list []string, x hcl.Expression, in env, what string) []string {
 	out := []string{}
+	names := b.spelling(in, nil, x)
 	for i, p := range list {
-		if p, ok := b.pattern(p, item(x, i), what); ok {
+		if p, ok := b.pattern(names.pattern(p), item(x, i), what); ok {
 			out = append(out, p)
 		}
 	}
@@ -165,6 +183,9 @@ func (b *build) pattern(p string, at diag.Range, what string) (string, bool) {
 	}
 	if strings.HasSuffix(p, "/") && clean != "." {
 		clean += "/"
+	}
+	if path, ok := plan.Path(clean); ok {
+		clean = plan.Pattern(path) // one way to write it
 	}
 	return clean, true
 }

@@ -339,7 +339,7 @@ func (p *planner) files(main int) {
 				}
 				before[o.owner] = true
 				if !p.leads(o.owner, i) && !p.leads(i, o.owner) {
-					p.after(i, plan.Edge{Step: o.owner, Why: plan.Data, Detail: o.pattern})
+					p.after(i, plan.Edge{Step: o.owner, Why: plan.Data, Detail: plan.Shown(o.pattern)})
 				}
 			}
 		}

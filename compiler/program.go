@@ -683,10 +683,10 @@ func (p *Program) checks() {
 		b := &build{names: n}
 		sc := &plan.Scope{Range: s.Scope.Range}
 		if list, ok := b.list(s.Scope.Include, nil); ok {
-			sc.Include = b.patterns(list, s.Scope.Include, "a place in scope")
+			sc.Include = b.patterns(list, s.Scope.Include, nil, "a place in scope")
 		}
 		if list, ok := b.list(s.Scope.Exclude, nil); ok {
-			sc.Exclude = b.patterns(list, s.Scope.Exclude, "a place out of scope")
+			sc.Exclude = b.patterns(list, s.Scope.Exclude, nil, "a place out of scope")
 		}
 		p.slaps[s.Name].scope = sc
 	}

@@ -188,6 +188,9 @@ func reading(w World) map[string]function.Function {
 						return cty.UnknownVal(cty.Set(cty.String)), function.NewArgError(i, err)
 					}
 					for _, f := range files {
+						if w.Found != nil {
+							w.Found(f)
+						}
 						found = append(found, cty.StringVal(f))
 					}
 				}

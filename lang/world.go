@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
+	"golang.org/x/text/unicode/norm"
 )
 
 // World is what reading functions may see of the workspace. Package lang itself does no I/O: a nil field
@@ -24,6 +25,7 @@ type World struct {
 	Env      func(name string) (string, bool)  // the value of an environment variable
 	Digest   func(path string) (string, error) // of a file's content, in hex
 	Read     func(Reading)                     // told of every look-up, in the order they happen; nil: nobody wants to know
+	Found    func(path string)                 // told of every path that fileset gives, as it is on disk; nil: nobody wants to know
 }
 
 // Reading is one look-up and what it found. Plans record them: where [World.Look] finds something else, the plan is stale.
@@ -111,7 +113,7 @@ func (w World) read(kind, name string) (Reading, any, error) {
 		if err != nil {
 			return Reading{}, nil, err
 		}
-		name = clean
+		name = w.OnDisk(clean)
 	}
 	r, held, err := w.look(kind, name)
 	if err != nil {
@@ -121,6 +123,33 @@ func (w World) read(kind, name string) (Reading, any, error) {
 		w.Read(r)
 	}
 	return r, held, nil
+}
+
+// OnDisk is the path that name means: name itself if it is there, else one that differs from it in its Unicode form alone.
+// Values of expressions have one form, and files may have the other.
+func (w World) OnDisk(name string) string {
+	if w.FS == nil || norm.NFD.IsNormalString(name) && norm.NFC.IsNormalString(name) {
+		return name // there is but one form
+	}
+	if _, err := fs.Lstat(w.FS, name); err == nil {
+		return name
+	}
+	dir := "."
+	for segment := range strings.SplitSeq(name, "/") {
+		entries, err := fs.ReadDir(w.FS, dir)
+		if err != nil {
+			return name
+		}
+		i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return e.Name() == segment })
+		if i < 0 {
+			i = slices.IndexFunc(entries, func(e fs.DirEntry) bool { return norm.NFC.String(e.Name()) == norm.NFC.String(segment) })
+		}
+		if i < 0 {
+			return name
+		}
+		dir = path.Join(dir, entries[i].Name())
+	}
+	return dir
 }
 
 // inside is name as a clean path within the workspace.

@@ -68,7 +68,9 @@ func Foresee(w Workspace, pl *plan.Plan, isolated bool, o Options) (*Forecast, e
 		if s.Outputs == nil {
 			out.Opaque = true
 		} else {
-			out.Changes = append(out.Changes, s.Outputs.Patterns...)
+			for _, p := range s.Outputs.Patterns {
+				out.Changes = append(out.Changes, plan.Shown(p))
+			}
 		}
 	}
 	slices.Sort(out.Changes)

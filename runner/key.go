@@ -202,7 +202,7 @@ func (k *kernel) inputs(i int, below bits) ([]input, error) {
 		case sws.Absent:
 			return &MissingInputError{Path: p}
 		case sws.Dir:
-			return list(p + "/")
+			return list(plan.Pattern(p) + "/")
 		}
 		out = append(out, input{path: p, entry: e})
 		if e.Kind != sws.Link {
@@ -213,7 +213,7 @@ func (k *kernel) inputs(i int, below bits) ([]input, error) {
 		case err != nil:
 			return err
 		case e.Kind == sws.Dir:
-			return list(to + "/")
+			return list(plan.Pattern(to) + "/")
 		case e.Kind == sws.File:
 			out = append(out, input{path: to, entry: e})
 		}
@@ -239,10 +239,10 @@ func (k *kernel) inputs(i int, below bits) ([]input, error) {
 	} else {
 		for _, p := range s.Inputs.Patterns {
 			var err error
-			if !literal(p) || strings.HasSuffix(p, "/") {
-				err = list(p)
+			if name, ok := plan.Path(p); ok && !strings.HasSuffix(p, "/") {
+				err = add(name)
 			} else {
-				err = add(p)
+				err = list(p)
 			}
 			if err != nil {
 				return nil, err

@@ -471,7 +471,7 @@ func (k *kernel) judge(s *plan.Step, i int, layer *sws.Layer, r *result) error {
 		if slices.ContainsFunc(changes, func(c sws.Change) bool { return c.After.Kind != sws.Absent && matchPath(p, c.Path) }) {
 			continue
 		}
-		if literal(p) { // it may stand there already, and the command left it as it was
+		if p, ok := plan.Path(p); ok { // it may stand there already, and the command left it as it was
 			name := strings.TrimSuffix(p, "/")
 			if slices.ContainsFunc(changes, func(c sws.Change) bool { return c.Path == name }) {
 				return failf("output %s missing: the step removed it", p)
@@ -633,9 +633,10 @@ func (k *kernel) made(s *plan.Step, layer *sws.Layer, below bits) ([]sws.Change,
 		}
 	} else {
 		for _, p := range s.Outputs.Patterns {
-			paths := []string{p}
-			if e, err := k.files.entry(strings.TrimSuffix(p, "/"), below); literal(p) && err == nil && e.Kind == sws.Dir || !literal(p) {
-				if literal(p) && !strings.HasSuffix(p, "/") {
+			name, one := plan.Path(p)
+			paths := []string{name}
+			if e, err := k.files.entry(strings.TrimSuffix(name, "/"), below); one && err == nil && e.Kind == sws.Dir || !one {
+				if one && !strings.HasSuffix(p, "/") {
 					p += "/"
 				}
 				l, err := k.files.list(p, below)
@@ -754,7 +755,7 @@ func outputDirs(s *plan.Step) []string {
 		for !literal(d) || d == p && !strings.HasSuffix(d, "/") {
 			d = path.Dir(d)
 		}
-		if d = strings.TrimSuffix(d, "/"); d != "." && !slices.Contains(out, d) {
+		if d = strings.TrimSuffix(plan.Shown(d), "/"); d != "." && !slices.Contains(out, d) {
 			out = append(out, d)
 		}
 	}
@@ -778,8 +779,8 @@ func (k *kernel) lookAtOutputs(s *plan.Step) error {
 	}
 	for _, p := range s.Outputs.Patterns {
 		var err error
-		if literal(p) && !strings.HasSuffix(p, "/") {
-			_, err = k.w.Base.Stat(p)
+		if name, ok := plan.Path(p); ok && !strings.HasSuffix(p, "/") {
+			_, err = k.w.Base.Stat(name)
 		} else {
 			_, err = k.files.glob(p)
 		}

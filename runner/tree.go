@@ -160,7 +160,10 @@ func (f *files) entry(p string, below bits) (sws.Entry, error) {
 }
 
 // literal says whether a pattern names one path.
-func literal(pattern string) bool { return !strings.ContainsAny(pattern, `*?[{\`) }
+func literal(pattern string) bool {
+	_, ok := plan.Path(pattern)
+	return ok
+}
 
 // glob expands a pattern over the base: files and links, in path order. Wildcards do not enter ignored places; a part
 // of the pattern that is written out does, and outputs of tasks are always seen.
@@ -228,8 +231,8 @@ func (f *files) walk(dir string, segs []string, named, met bool, out, dirs map[s
 		}
 		return f.walk(p, seg, named || hidden, met || wild, out, dirs)
 	}
-	if seg != "**" && literal(seg) {
-		return visit(seg, segs[1:], false)
+	if name, ok := plan.Path(seg); ok {
+		return visit(name, segs[1:], false)
 	}
 	dirs[dir] = true
 	names, _, err := f.base.Dir(dir)
@@ -420,7 +423,8 @@ type outputs struct {
 func newOutputs(declared []plan.Output) outputs {
 	o := outputs{exact: map[string]bool{}}
 	for _, d := range declared {
-		if p := strings.TrimSuffix(d.Pattern, "/"); !literal(d.Pattern) {
+		p, ok := plan.Path(d.Pattern)
+		if p = strings.TrimSuffix(p, "/"); !ok {
 			o.patterns = append(o.patterns, d.Pattern)
 		} else if !o.exact[p] {
 			o.exact[p] = true
@@ -447,8 +451,8 @@ func (o *outputs) covers(p string) bool {
 // under lists the literal outputs that a pattern covers.
 func (o *outputs) under(pattern string) []string {
 	dir, _ := doublestar.SplitPattern(pattern)
-	if literal(pattern) {
-		dir = strings.TrimSuffix(pattern, "/")
+	if p, ok := plan.Path(pattern); ok {
+		dir = strings.TrimSuffix(p, "/")
 	}
 	from := 0
 	if dir != "." {
@@ -468,11 +472,11 @@ func (o *outputs) under(pattern string) []string {
 
 // matchPath says whether a declared pattern covers a path: as a glob, or because it names a directory above it.
 func matchPath(pattern, p string) bool {
-	dir := strings.TrimSuffix(pattern, "/")
-	if literal(pattern) {
+	if dir, ok := plan.Path(pattern); ok {
+		dir = strings.TrimSuffix(dir, "/")
 		return p == dir || strings.HasPrefix(p, dir) && p[len(dir)] == '/'
 	}
-	if dir != pattern {
+	if dir := strings.TrimSuffix(pattern, "/"); dir != pattern {
 		return doublestar.MatchUnvalidated(dir+"/**", p)
 	}
 	return doublestar.MatchUnvalidated(pattern, p)
