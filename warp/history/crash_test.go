@@ -155,6 +155,28 @@ func TestTornAtEveryByte(t *testing.T) {
 	}
 }
 
+// TestWhatIsAppendedAsOneIsWholeOrNotThere cuts off the end of a history whose events came three by three.
+func TestWhatIsAppendedAsOneIsWholeOrNotThere(t *testing.T) {
+	m := memory{}
+	l, err := Open("", Options{files: m})
+	require.NoError(t, err)
+	for n := uint64(0); n < 9000; n += 3 { // more than one frame holds
+		first, err := l.Append(numbered(n), numbered(n+1), numbered(n+2))
+		require.NoError(t, err)
+		require.Equal(t, n, first)
+	}
+	require.NoError(t, l.Flush())
+	whole, counts := m[segmentName(0)].b, map[uint64]bool{}
+	require.Greater(t, len(whole), 2*frameAt)
+	for cut := len(whole); cut > 0; cut -= 10_000 {
+		n, err := survivors(t, damaged(nil, whole[:cut]), "")
+		require.NoError(t, err)
+		require.Zero(t, n%3, "cut at %d", cut)
+		counts[n] = true
+	}
+	require.Greater(t, len(counts), 2)
+}
+
 func TestEveryFlippedBitIsFound(t *testing.T) {
 	const acknowledged, events = 4, 6
 	whole, head, h := build(t, acknowledged, events)

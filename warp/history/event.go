@@ -57,6 +57,9 @@ type Event struct {
 	Data   []byte    // canonical CBOR; no bytes mean null
 }
 
+// maxFields is how many bytes an event takes at most, beside its kind and data.
+const maxFields = 256
+
 // appendEvent appends an event's payload, an array of the fields in their order.
 func appendEvent(dst []byte, e *Event) []byte {
 	dst = cbor.AppendUint(cbor.AppendArray(dst, 8), e.Idx)

@@ -32,7 +32,7 @@ var (
 	ErrPoisoned = errors.New("history cannot be written any more")
 	// ErrCompacted says that the events asked for have been dropped.
 	ErrCompacted = errors.New("events have been dropped by compaction")
-	// ErrTooLarge says that an event is over 64 MiB.
+	// ErrTooLarge says that events to be appended as one are over 64 MiB.
 	ErrTooLarge = errors.New("event is too large")
 )
 
@@ -61,7 +61,6 @@ type Log struct {
 	r       Reader
 	o       Options
 	torn    *Torn
-	ended   string // kind of the last event that there was
 	buf     []byte // of the segment, from written on
 	f       file   // nil until something is written to the segment
 	head    file   // nil until the first commit
@@ -120,7 +119,7 @@ func (l *Log) open() error {
 		return err
 	}
 	defer s.Close()
-	l.segment, l.n, l.chain, l.written, l.last, l.ended = s.first, s.idx, s.chain, s.off, s.last, s.kind
+	l.segment, l.n, l.chain, l.written, l.last = s.first, s.idx, s.chain, s.off, s.last
 	if l.f, err = l.o.files.Open(filepath.Join(l.r.dir, s.name), os.O_RDWR); err != nil {
 		return err
 	}
@@ -165,9 +164,6 @@ func (l *Log) removeTorn(first uint64) error {
 // Torn returns what Open cut off, or nil.
 func (l *Log) Torn() *Torn { return l.torn }
 
-// Ended returns the kind of the last event that there was when the history was opened; "" if its segment has none.
-func (l *Log) Ended() string { return l.ended }
-
 // Len returns how many events there are, which is the index of the next one.
 func (l *Log) Len() uint64 { return l.n }
 
@@ -198,21 +194,26 @@ func (l *Log) poison(err error) error {
 	return l.broken
 }
 
-// Append adds e and returns its index. It sets e's Idx itself. The event is durable only after the next Commit. It
-// fails with ErrPoisoned once a write or a sync has failed; an event that cannot be written is refused without harm.
-func (l *Log) Append(e Event) (idx uint64, err error) {
-	if l.broken != nil {
-		return 0, l.broken
+// Append adds events, sets their Idx and returns that of the first. A crash leaves all of them or none; they are durable
+// only after the next Commit. It fails with ErrPoisoned once a write or a sync has failed; events that cannot be written are
+// refused without harm.
+func (l *Log) Append(events ...Event) (idx uint64, err error) {
+	if l.broken != nil || len(events) == 0 {
+		return l.n, l.broken
 	}
-	if len(e.Kind)+len(e.Data) > maxPayload-1024 {
-		return 0, fmt.Errorf("%s: %w", e.Kind, ErrTooLarge)
+	size := 0
+	for i := range events {
+		size += maxFields + len(events[i].Kind) + len(events[i].Data)
+	}
+	if size > maxPayload {
+		return 0, fmt.Errorf("%s: %w", events[0].Kind, ErrTooLarge)
 	}
 	if l.written+int64(len(l.buf)) >= l.o.SegmentSize && l.n > l.segment {
 		if err := l.endSegment(); err != nil {
 			return 0, err
 		}
 	}
-	if len(l.buf)-l.frame+len(e.Data) > frameAt {
+	if len(l.buf)-l.frame+size > frameAt {
 		l.seal()
 	}
 	if len(l.buf) > flushAt {
@@ -224,15 +225,19 @@ func (l *Log) Append(e Event) (idx uint64, err error) {
 		l.frame = len(l.buf)
 		l.buf = openFrame(l.buf)
 	}
-	e.Idx = l.n
-	l.buf = appendEvent(l.buf, &e)
-	l.events++
-	l.dirty = true
-	if e.Kind == RewriteApplied && e.View == System {
-		l.system = e.Digest
+	idx = l.n
+	for i := range events {
+		e := &events[i]
+		e.Idx = l.n
+		l.buf = appendEvent(l.buf, e)
+		if e.Kind == RewriteApplied && e.View == System {
+			l.system = e.Digest
+		}
+		l.n++
 	}
-	l.n++
-	return e.Idx, nil
+	l.events += len(events)
+	l.dirty = true
+	return idx, nil
 }
 
 func (l *Log) endSegment() error {

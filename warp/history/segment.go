@@ -154,7 +154,6 @@ type scanner struct {
 	name    string
 	first   uint64    // index of the segment's first event
 	last    int64     // of the frame before, if it was read
-	kind    string    // of its last event
 	off     int64     // of the next frame
 	size    int64     // of the file, when last looked at
 	idx     uint64    // of the next frame's first event
@@ -292,7 +291,7 @@ func (s *scanner) next() ([]Event, error) {
 			return nil, errTail{fmt.Sprintf("event %d where %d is expected", s.events[i].Idx, want)}
 		}
 	}
-	s.last, s.kind = s.off, s.events[len(s.events)-1].Kind
+	s.last = s.off
 	s.off += int64(len(frame))
 	s.idx += uint64(len(s.events))
 	s.chain = blake3.Sum256(frame)

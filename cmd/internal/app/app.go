@@ -206,9 +206,6 @@ func (w *Workspace) acquire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.journal.Finish(); err != nil {
-		return err
-	}
 	if w.o.RequireIsolation {
 		if iso := w.space.Isolation(ctx); iso != "overlay" {
 			return &RefusedError{"full isolation is required and not available here: " + iso + "; `jitos doctor` says how to get it"}
