@@ -188,6 +188,9 @@ func reading(w World) map[string]function.Function {
 						return cty.UnknownVal(cty.Set(cty.String)), function.NewArgError(i, err)
 					}
 					for _, f := range files {
+						if !utf8.ValidString(f) {
+							return cty.UnknownVal(cty.Set(cty.String)), function.NewArgErrorf(i, "the name of %q is not UTF-8, so no string can hold it: rename it, or let ignore or a narrower pattern leave it out", f)
+						}
 						if w.Found != nil {
 							w.Found(f)
 						}

@@ -149,10 +149,10 @@ func (k *kernel) ended(r sws.Receipt, err error, target string, held []Change) (
 }
 
 func (e Entry) entry() sws.Entry {
-	out := sws.Entry{Kind: kindOf(e.Type), Mode: e.Mode, Size: e.Size, Target: e.Target}
+	out := sws.Entry{Kind: kindOf(e.Type), Mode: e.Mode, Size: e.Size, Target: rawTarget(e.Target)}
 	switch {
 	case out.Kind == sws.Link:
-		out.Digest = cas.Sum([]byte(e.Target))
+		out.Digest = cas.Sum([]byte(out.Target))
 	case len(e.Digest) == len(out.Digest):
 		out.Digest = cas.Digest(e.Digest)
 	}

@@ -153,7 +153,7 @@ func Same(e Entry, now sws.Entry) bool {
 	case sws.File:
 		return e.Mode == now.Mode && bytes.Equal(e.Digest, now.Digest[:])
 	case sws.Link:
-		return e.Target == now.Target
+		return e.Target == textTarget(now.Target)
 	}
 	return true
 }

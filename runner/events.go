@@ -3,6 +3,7 @@ package runner
 import (
 	"time"
 
+	"github.com/flyingrobots/jitos/sws"
 	"github.com/flyingrobots/jitos/warp/cbor"
 	"github.com/flyingrobots/jitos/warp/history"
 )
@@ -138,8 +139,14 @@ type Entry struct {
 	Mode   uint32 `cbor:"mode,omitempty"`
 	Size   int64  `cbor:"size,omitempty"`
 	Digest []byte `cbor:"digest,omitempty"`
-	Target string `cbor:"target,omitempty"`
+	Target string `cbor:"target,omitempty"` // of a link; what is not UTF-8 is quoted, after a zero byte
 }
+
+// Name is the path as it is on disk.
+func (c Change) Name() string { return rawPath(c.Path) }
+
+// LinksTo is what a link leads to, as people are told of it.
+func (e Entry) LinksTo() string { return sws.Quote(rawTarget(e.Target)) }
 
 // Collapse is a change set that entered the workspace.
 type Collapse struct {

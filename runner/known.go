@@ -37,7 +37,7 @@ type (
 )
 
 func artifactOf(p string, e sws.Entry) (warp.Node, error) {
-	a := artifactNode{Path: textPath(p), Type: typeOf(e.Kind), Mode: e.Mode, Size: e.Size, Target: e.Target, Digest: []byte{}}
+	a := artifactNode{Path: textPath(p), Type: typeOf(e.Kind), Mode: e.Mode, Size: e.Size, Target: textTarget(e.Target), Digest: []byte{}}
 	switch e.Kind {
 	case sws.Absent:
 		a.Type = "absent"
@@ -48,7 +48,7 @@ func artifactOf(p string, e sws.Entry) (warp.Node, error) {
 }
 
 func (a artifactNode) entry() sws.Entry {
-	e := sws.Entry{Kind: kindOf(a.Type), Mode: a.Mode, Size: a.Size, Target: a.Target}
+	e := sws.Entry{Kind: kindOf(a.Type), Mode: a.Mode, Size: a.Size, Target: rawTarget(a.Target)}
 	if len(a.Digest) == len(e.Digest) {
 		e.Digest = cas.Digest(a.Digest)
 	}
@@ -57,7 +57,7 @@ func (a artifactNode) entry() sws.Entry {
 
 func (in input) artifact() (warp.Node, error) {
 	if in.list != nil {
-		return warp.NewNode("artifact", artifactNode{Path: in.path, Type: "glob", Digest: in.entry.Digest[:]})
+		return warp.NewNode("artifact", artifactNode{Path: textPath(in.path), Type: "glob", Digest: in.entry.Digest[:]})
 	}
 	return artifactOf(in.path, in.entry)
 }

@@ -6,28 +6,37 @@ import (
 	"unicode/utf8"
 )
 
-// Names of files are bytes; what graph and history hold is text. A path that is not UTF-8 stands there quoted behind a
-// mark with which no clean path begins.
-const quoted = "//"
+// Names of files and targets of links are bytes; what graph and history hold is text. What is not UTF-8 stands there quoted
+// behind a mark with which nothing else of its kind begins: no clean path has two slashes, and no target a zero byte.
+const (
+	quotedPath   = "//"
+	quotedTarget = "\x00"
+)
 
-// textPath is how a path stands in graph and history.
-func textPath(p string) string {
+// textPath is how a path stands in graph and history, and rawPath the path again.
+func textPath(p string) string   { return text(p, quotedPath) }
+func rawPath(text string) string { return raw(text, quotedPath) }
+
+// textTarget and rawTarget are the same for what a link leads to.
+func textTarget(p string) string   { return text(p, quotedTarget) }
+func rawTarget(text string) string { return raw(text, quotedTarget) }
+
+func text(p, mark string) string {
 	if utf8.ValidString(p) {
 		return p
 	}
 	q := strconv.QuoteToASCII(p)
-	return quoted + q[1:len(q)-1]
+	return mark + q[1:len(q)-1]
 }
 
-// rawPath is the path that textPath was given.
-func rawPath(text string) string {
-	q, ok := strings.CutPrefix(text, quoted)
+func raw(text, mark string) string {
+	q, ok := strings.CutPrefix(text, mark)
 	if !ok {
 		return text
 	}
 	p, err := strconv.Unquote(`"` + q + `"`)
 	if err != nil {
-		return text // nobody but textPath writes the mark
+		return text // nobody but text writes the mark
 	}
 	return p
 }

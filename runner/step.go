@@ -802,7 +802,7 @@ func (k *kernel) changesOf(cs []sws.Change) []Change {
 
 // EntryOf is the content identity that the history has of an entry.
 func EntryOf(e sws.Entry) Entry {
-	out := Entry{Type: typeOf(e.Kind), Mode: e.Mode, Size: e.Size, Target: e.Target}
+	out := Entry{Type: typeOf(e.Kind), Mode: e.Mode, Size: e.Size, Target: textTarget(e.Target)}
 	if e.Kind == sws.File {
 		out.Digest = e.Digest[:]
 	}

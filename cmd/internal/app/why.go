@@ -51,17 +51,20 @@ func (w *Workspace) Why(ctx context.Context, x string) (*Why, error) {
 		}
 	}
 	rel, err := w.relative(x)
-	if err != nil {
+	if err != nil && !strings.HasPrefix(x, "//") { // as a path that is not UTF-8 is shown
 		return nil, err
 	}
 	var paths []string
 	for _, r := range runs {
 		for _, c := range r.Changes {
-			if c.Path == rel {
-				return w.whyPath(rel, runs)
+			if c.Name() == rel || err != nil && c.Path == x {
+				return w.whyPath(c, runs)
 			}
 			paths = append(paths, c.Path)
 		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	if e, _, err := w.base.Entry(rel); err == nil && e.Kind != sws.Absent {
 		g, err := w.system()
@@ -142,15 +145,16 @@ func describe(e runner.Entry) string {
 	case "file":
 		return fmt.Sprintf("%s   blake3 %x…%x", size(e.Size), e.Digest[:2], e.Digest[31:])
 	case "link":
-		return "link to " + e.Target
+		return "link to " + e.LinksTo()
 	case "dir":
 		return "directory"
 	}
 	return "absent"
 }
 
-func (w *Workspace) whyPath(rel string, runs []Run) (*Why, error) {
-	now, _, err := w.base.Entry(rel)
+func (w *Workspace) whyPath(of runner.Change, runs []Run) (*Why, error) {
+	rel := of.Path
+	now, _, err := w.base.EntryAt(of.Name())
 	if err != nil {
 		return nil, err
 	}

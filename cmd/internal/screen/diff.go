@@ -72,7 +72,7 @@ func side(e runner.Entry) string {
 	case "":
 		return "nothing"
 	case "link":
-		return Clean(e.Target)
+		return Clean(e.LinksTo())
 	case "file":
 		return Size(e.Size)
 	}
