@@ -11,6 +11,7 @@ import (
 type Options struct {
 	Vars  map[string]Given // by variable of the module
 	World lang.World       // the workspace as the plan starts
+	Open  bool             // variables of the module that have no value are unknown instead of an error: nobody is to run it yet
 	// Known is what package lang said about the module. It is not said again in other words, and with errors in it no plans
 	// are made.
 	Known diag.List

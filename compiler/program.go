@@ -163,7 +163,7 @@ func sources(m *lang.Module, seen map[*lang.Module]bool, tell func(file string))
 
 // enter gives the variables of a module their values, and those of the modules that it uses, which it computes.
 func (p *Program) enter(u *universe, use *lang.Use, o Options, f *findings) *names {
-	f.diags = append(f.diags, u.variables(o.Vars, use)...)
+	f.diags = append(f.diags, u.variables(o.Vars, use, o.Open)...)
 	n := &names{evaluator: u.newEvaluator(o.World, false, f), u: u, given: o.Vars, scoped: o.Scoped, tasks: map[string]*task{}, uses: map[string]*names{}}
 	p.modules = append(p.modules, n)
 	for _, d := range u.module.Facts {

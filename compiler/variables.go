@@ -25,8 +25,8 @@ type Given struct {
 }
 
 // variables gives every variable its value: the one that is given, or its default. use is what gave them, nil for the
-// workspace's own module.
-func (u *universe) variables(given map[string]Given, use *lang.Use) (diags diag.List) {
+// workspace's own module. open says that it need not have one.
+func (u *universe) variables(given map[string]Given, use *lang.Use, open bool) (diags diag.List) {
 	vals := map[string]cty.Value{}
 	var names []string
 	for _, v := range u.module.Variables {
@@ -39,7 +39,9 @@ func (u *universe) variables(given map[string]Given, use *lang.Use) (diags diag.
 		}
 		g, ok := given[v.Name]
 		if !ok && v.Default == nil {
-			diags = append(diags, lacking(v, use))
+			if use != nil || !open {
+				diags = append(diags, lacking(v, use))
+			}
 			continue
 		}
 		val, err := g.value(v)

@@ -12,8 +12,8 @@ import (
 // stay as they are. Text that does not parse is returned as it is, with the reasons, under the file name given.
 func Format(name string, src []byte) ([]byte, diag.List) {
 	text := unixLines(src)
-	if _, errors := parseFile(name, text); errors.HasErrors() {
-		return src, errors.Sorted()
+	if p := parseFile(name, text); p.errors.HasErrors() {
+		return src, p.errors.Sorted()
 	}
 	out := hclwrite.Format(text)
 	// One pass may move what another would then align.

@@ -30,7 +30,33 @@ type File struct {
 // for "std/NAME" the directory NAME of std, which is nil where there are none. Load returns the best Module it can, never
 // nil, and all diagnostics, sorted. Files are called by their path in fsys, those of std by their path there after StdPrefix.
 func Load(fsys fs.FS, dir string, std fs.FS) (*Module, diag.List) {
-	l := &loader{fsys: fsys, std: std, sources: map[string][]byte{}, modules: map[string]*Module{}, chain: []link{{dir: dir}}}
+	return new(Loader).Load(fsys, dir, std)
+}
+
+// Loader loads again and again, as an editor has to: a file that reads as it did the last time is not parsed again. The zero
+// Loader is ready for use.
+type Loader struct{ parsed map[string]parsed } // by name
+
+// parsed is what a file's text was understood as.
+type parsed struct {
+	text   []byte
+	body   *hclsyntax.Body // nil if nothing was
+	errors diag.List
+}
+
+// Load is [Load].
+func (c *Loader) Load(fsys fs.FS, dir string, std fs.FS) (*Module, diag.List) {
+	before := c.parsed
+	c.parsed = map[string]parsed{}
+	parse := func(name string, text []byte) parsed {
+		p, known := before[name]
+		if !known || !bytes.Equal(p.text, text) {
+			p = parseFile(name, text)
+		}
+		c.parsed[name] = p
+		return p
+	}
+	l := &loader{fsys: fsys, std: std, parse: parse, sources: map[string][]byte{}, modules: map[string]*Module{}, chain: []link{{dir: dir}}}
 	m, found := l.module(dir)
 	if !found && len(l.diags) == 0 {
 		l.fail(CodeNoFiles, diag.Range{File: dir}, "no workflow here", "There is no file *"+Extension+". `jitos init` writes one.")
@@ -56,11 +82,11 @@ func read(fsys fs.FS, name string) ([]byte, error) {
 // Parse is Load for texts in memory, without the modules that they use. The order of files is the order of declarations.
 func Parse(files []File) (*Module, diag.List) {
 	m := &Module{sources: make(map[string][]byte, len(files))}
-	return m, m.parse(files).Sorted()
+	return m, m.parse(files, parseFile).Sorted()
 }
 
 // parse fills m in.
-func (m *Module) parse(files []File) diag.List {
+func (m *Module) parse(files []File, parse func(name string, text []byte) parsed) diag.List {
 	m.bodies = make(map[string]*hclsyntax.Body, len(files))
 	var syntax diag.List
 	var bodies []*hclsyntax.Body
@@ -69,14 +95,14 @@ func (m *Module) parse(files []File) diag.List {
 		text := unixLines(f.Text)
 		m.files = append(m.files, f.Name)
 		m.sources[f.Name] = text
-		body, errors := parseFile(f.Name, text)
-		if len(errors) > 0 {
-			doubtful[f.Name] = guessesFrom(errors, len(text))
-			syntax = append(syntax, errors...)
+		p := parse(f.Name, text)
+		if len(p.errors) > 0 {
+			doubtful[f.Name] = guessesFrom(p.errors, len(text))
+			syntax = append(syntax, p.errors...)
 		}
-		if body != nil {
-			m.bodies[f.Name] = body
-			bodies = append(bodies, body)
+		if p.body != nil {
+			m.bodies[f.Name] = p.body
+			bodies = append(bodies, p.body)
 		}
 	}
 	d := &decoder{m: m, functions: functionNames()}
@@ -92,17 +118,16 @@ func (m *Module) parse(files []File) diag.List {
 // unixLines is text with the line endings that the parser knows.
 func unixLines(text []byte) []byte { return bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")) }
 
-// parseFile returns what could be understood of text, nil if nothing.
-func parseFile(name string, text []byte) (*hclsyntax.Body, diag.List) {
+func parseFile(name string, text []byte) parsed {
 	at, open := scan(text, nil)
 	if at >= 0 {
 		where := place(text, at)
-		return nil, diag.List{{
+		return parsed{text: text, errors: diag.List{{
 			Code:    CodeNesting,
 			Summary: "nested too deeply",
 			Detail:  fmt.Sprintf("At most %d levels and %d operators in a row. Give parts of it names in a locals block.", maxDepth, maxChain),
 			Subject: RangeOf(hcl.Range{Filename: name, Start: where, End: where}),
-		}}
+		}}}
 	}
 	file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
 	// One cause can have many effects. The scanner's messages come first, and are nearer to it than the parser's for
@@ -124,7 +149,7 @@ func parseFile(name string, text []byte) (*hclsyntax.Body, diag.List) {
 			}
 		}
 	}
-	return file.Body.(*hclsyntax.Body), syntax
+	return parsed{text, file.Body.(*hclsyntax.Body), syntax}
 }
 
 // place is the position of an offset. Its column counts bytes.

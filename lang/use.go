@@ -20,6 +20,7 @@ const stdSource = "std/"
 // loader loads a module and those that it uses, each once.
 type loader struct {
 	fsys, std fs.FS
+	parse     func(name string, text []byte) parsed
 	sources   map[string][]byte
 	modules   map[string]*Module // by directory, with StdPrefix where it is built in; nil where there is none
 	chain     []link             // from the first module to the one at hand
@@ -59,7 +60,7 @@ func (l *loader) module(dir string) (m *Module, found bool) {
 		}
 		files = append(files, File{Name: name, Text: text})
 	}
-	l.diags = append(l.diags, m.parse(files)...)
+	l.diags = append(l.diags, m.parse(files, l.parse)...)
 	return m, found
 }
 

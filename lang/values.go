@@ -19,12 +19,12 @@ type Value struct {
 // ParseValues reads a file of values for variables, in the order written, and returns its text as ranges refer to it.
 func ParseValues(f File) (values []Value, text []byte, diags diag.List) {
 	text = unixLines(f.Text)
-	body, diags := parseFile(f.Name, text)
-	if body == nil {
-		return nil, text, diags
+	parsed := parseFile(f.Name, text)
+	if parsed.body == nil {
+		return nil, text, parsed.errors
 	}
-	d := &decoder{diags: diags}
-	for name, a := range body.Attributes { // order: sorted below
+	d := &decoder{diags: parsed.errors}
+	for name, a := range parsed.body.Attributes { // order: sorted below
 		if broken(a.Expr) {
 			continue
 		}
@@ -35,7 +35,7 @@ func ParseValues(f File) (values []Value, text []byte, diags diag.List) {
 		}
 		values = append(values, Value{Name: name, Range: RangeOf(a.NameRange), Value: v})
 	}
-	for _, b := range body.Blocks {
+	for _, b := range parsed.body.Blocks {
 		d.error(CodeUnknownBlock, RangeOf(b.DefRange()), article(b.Type)+" block in a file of values", "It holds NAME = VALUE alone.")
 	}
 	slices.SortFunc(values, func(a, b Value) int { return a.Range.Start.Byte - b.Range.Start.Byte })

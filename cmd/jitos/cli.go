@@ -53,6 +53,7 @@ func commands() []entry {
 		{"import", "write", &importCmd{}, "Write a workflow from another tool's files."},
 		{"validate", "write", &validateCmd{}, "Check the workflow without running anything."},
 		{"compile", "write", &compileCmd{}, "Show the workflow as the planner sees it: facts, tasks, rules, methods."},
+		{"lsp", "write", &lspCmd{}, "Serve an editor: the Language Server Protocol over standard input and output."},
 		{"fmt", "write", &fmtCmd{}, "Lay out workflow files in the one canonical way."},
 	}
 }

@@ -1,0 +1,516 @@
+package lsp
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2/ext/typeexpr"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+
+	"github.com/flyingrobots/jitos/lang"
+)
+
+// maxItems bounds an answer; the editor asks again when more is typed.
+const maxItems = 300
+
+// completion is what can be written at a position.
+func (s *server) completion(p positionParams) (any, error) {
+	abs, ok := pathOf(p.TextDocument.URI)
+	t := s.documents[abs]
+	if !ok || t == nil || !isWorkflow(abs) {
+		return nil, nil
+	}
+	at, i := t.seen(p.Position)
+	part := t.parts[i]
+	head, tail := part.text[:at-part.at], part.text[at-part.at:]
+	c := completer{server: s, w: s.home(abs), abs: abs, cursor: find(head), text: t, part: i, head: head, tail: tail}
+	c.span = span{t.unseen(at - len(c.word)), t.unseen(at + len(wordAfter(tail)))}
+	c.file = c.w.file(abs)
+	c.complete()
+	return c.list(), nil
+}
+
+// completer makes the answer to one request.
+type completer struct {
+	*server
+	cursor
+	w          *workspace
+	abs, file  string
+	text       *text
+	part       int
+	head, tail string // of the part, before and behind the cursor
+	span       span   // what is replaced
+	items      []completionItem
+}
+
+// add offers text. It is shown as label, or as itself.
+func (c *completer) add(item completionItem, text string) {
+	if item.Label == "" {
+		item.Label = text
+	}
+	item.FilterText = item.Label
+	item.TextEdit = textEdit{c.span, text}
+	c.items = append(c.items, item)
+}
+
+// list is what was offered and fits what is typed: at the beginning of a name or of one of its parts.
+func (c *completer) list() completionList {
+	word := strings.ToLower(c.word)
+	fits := func(label string) bool {
+		label = strings.ToLower(strings.Trim(label, `"`))
+		if strings.HasPrefix(label, word) {
+			return true
+		}
+		_, rest, dotted := strings.Cut(strings.ReplaceAll(label, "::", "."), ".")
+		return dotted && !strings.ContainsAny(word, ".:") && strings.HasPrefix(rest, word)
+	}
+	out := completionList{Items: []completionItem{}}
+	seen := map[string]bool{}
+	for _, item := range c.items {
+		if seen[item.Label] || !fits(item.FilterText) {
+			continue
+		}
+		seen[item.Label] = true
+		if len(out.Items) == maxItems {
+			out.IsIncomplete = true
+			break
+		}
+		out.Items = append(out.Items, item)
+	}
+	return out
+}
+
+func (c *completer) complete() {
+	switch c.kind {
+	case atName:
+		c.names()
+	case atLabel:
+		c.label()
+	case atValue:
+		c.value()
+	}
+}
+
+// schemaAt is what may stand in the block that the cursor is in, nil if there is no such block.
+func (s *server) schemaAt(path []level) *lang.Schema {
+	schema := s.schema
+	for _, l := range path {
+		if schema = schema.Block(l.name); schema == nil {
+			return nil
+		}
+	}
+	return schema
+}
+
+// names offers the attributes that the block does not have yet, and its blocks.
+func (c *completer) names() {
+	schema := c.schemaAt(c.path)
+	if schema == nil {
+		return
+	}
+	there := c.blockAround()
+	for _, a := range schema.Attrs {
+		if there != nil && there.Attributes[a.Name] != nil && a.Name != c.word {
+			continue
+		}
+		c.add(completionItem{Label: a.Name, Kind: kindProperty, Detail: a.Takes, Documentation: markdown(a.Doc)}, a.Name+" = ")
+	}
+	for _, b := range schema.Blocks {
+		item := completionItem{Label: b.Kind, Kind: kindKeyword, Detail: "block", Documentation: markdown(b.Doc)}
+		text := b.Kind
+		if c.snippets {
+			item.InsertTextFormat = snippet
+			text = blockSnippet(b)
+		}
+		c.add(item, text)
+	}
+	if len(c.path) > 0 && c.path[len(c.path)-1].name == "use" {
+		c.variablesOf(c.path[len(c.path)-1].labels)
+	}
+}
+
+// blockSnippet is a block to be filled in.
+func blockSnippet(b *lang.Schema) string {
+	out := b.Kind
+	for i, l := range b.Labels {
+		out += ` "${` + string(rune('1'+i)) + ":" + strings.ToLower(l) + `}"`
+	}
+	return out + " {\n  $0\n}"
+}
+
+// blockAround is what was understood of the block that the cursor is in, nil if nothing was.
+func (c *completer) blockAround() *hclsyntax.Body {
+	m, _ := lang.Parse([]lang.File{{Name: "part", Text: []byte(c.head + c.tail)}})
+	body := m.Body("part")
+	at := len(c.head)
+	for range c.path {
+		if body == nil {
+			return nil
+		}
+		i := slices.IndexFunc(body.Blocks, func(b *hclsyntax.Block) bool {
+			r := b.Range()
+			return r.Start.Byte <= at && at <= r.End.Byte
+		})
+		if i < 0 {
+			return nil
+		}
+		body = body.Blocks[i].Body
+	}
+	return body
+}
+
+// module is that of the document, as it was at the last analysis at least.
+func (c *completer) module() *lang.Module {
+	if c.w.current == nil && !c.update(c.w) {
+		return &lang.Module{}
+	}
+	if m := c.w.current.moduleOf(c.file); m != nil {
+		return m
+	}
+	return &lang.Module{}
+}
+
+// variablesOf offers the variables of a used module.
+func (c *completer) variablesOf(labels []string) {
+	if len(labels) == 0 {
+		return
+	}
+	if m := used(c.module(), labels[0]); m != nil {
+		for _, v := range m.Variables {
+			c.add(completionItem{Label: v.Name, Kind: kindProperty, Detail: typeexpr.TypeString(v.Type), Documentation: markdown(v.Description)}, v.Name+" = ")
+		}
+	}
+}
+
+// label offers names that are declared elsewhere.
+func (c *completer) label() {
+	m := c.module()
+	switch {
+	case c.block == "method" && c.label0():
+		for _, t := range m.Tasks {
+			if !t.Primitive() {
+				c.add(completionItem{Kind: kindFunction, Documentation: markdown(t.Description)}, t.Name)
+			}
+		}
+	case c.block == "worker" && len(c.path) > 0:
+		for _, w := range m.Workers {
+			c.add(completionItem{Kind: kindModule}, w.Kind)
+		}
+	}
+}
+
+func (c *completer) label0() bool { return c.cursor.label == 0 }
+
+// value offers what an attribute can be set to.
+func (c *completer) value() {
+	schema := c.schemaAt(c.path)
+	if schema == nil {
+		return
+	}
+	a := schema.Attr(c.attr)
+	if a == nil {
+		a = &lang.Attribute{}
+	}
+	switch {
+	case c.call == "facts":
+		for _, f := range c.module().Facts {
+			c.add(completionItem{Kind: kindValue, Documentation: markdown(f.Description)}, f.Name)
+		}
+	case len(a.Words) > 0:
+		for _, w := range a.Words {
+			c.word1(w)
+		}
+	case c.attr == "source" && c.path[len(c.path)-1].name == "use":
+		for _, source := range c.sources() {
+			c.word1(source)
+		}
+	case c.quoted:
+	case a.Takes == "a type" || c.attr == "columns":
+		c.types()
+	case c.keys():
+	default:
+		c.expression(a)
+	}
+}
+
+// word1 offers a word that stands in quotes.
+func (c *completer) word1(w string) {
+	if c.quoted {
+		i := strings.LastIndexByte(c.head, '"')
+		c.cursor.word = c.head[i+1:]
+		at := c.text.parts[c.part].at + len(c.head)
+		c.span.Start = c.text.unseen(at - len(c.cursor.word))
+		if end := strings.IndexAny(c.tail, "\"\n"); end >= 0 {
+			c.span.End = c.text.unseen(at + end)
+		}
+		c.add(completionItem{Kind: kindValue}, w)
+		return
+	}
+	c.add(completionItem{Kind: kindValue}, `"`+w+`"`)
+}
+
+// sources are the modules that there are to use.
+func (c *completer) sources() (out []string) {
+	here := path.Dir(c.file)
+	for _, dir := range workflowDirs(c.w.dir) {
+		to := relative(here, c.w.file(dir))
+		if to != "." {
+			out = append(out, to)
+		}
+	}
+	return append(out, c.w.std...)
+}
+
+// relative is the source by which a module in from uses one in to.
+func relative(from, to string) string {
+	if from == to {
+		return "."
+	}
+	up := ""
+	for from != "." && from != to && !strings.HasPrefix(to, from+"/") {
+		from, up = path.Dir(from), up+"../"
+	}
+	rest := strings.TrimPrefix(strings.TrimPrefix(to, from), "/")
+	if from == "." {
+		rest = to
+	}
+	if up == "" {
+		return "./" + rest
+	}
+	return strings.TrimSuffix(up+rest, "/")
+}
+
+func (c *completer) types() {
+	for _, t := range []string{"string", "number", "bool"} {
+		c.add(completionItem{Kind: kindType}, t)
+	}
+	if c.attr == "columns" {
+		return
+	}
+	c.add(completionItem{Kind: kindType}, "any")
+	for _, t := range []string{"list", "set", "map", "tuple", "object", "optional"} {
+		c.add(completionItem{Kind: kindType}, t+"(")
+	}
+}
+
+// keys offers the keys of an object, and reports whether the cursor is at one.
+func (c *completer) keys() bool {
+	if len(c.objects) == 0 || c.objects[len(c.objects)-1].key != "" {
+		return false
+	}
+	outer := c.attr
+	if len(c.objects) > 1 {
+		outer = c.objects[len(c.objects)-2].key
+	}
+	add := func(name, about string) {
+		c.add(completionItem{Label: name, Kind: kindField, Documentation: markdown(about)}, name+" = ")
+	}
+	switch {
+	case outer == "with":
+		task := c.path[len(c.path)-1].task
+		if len(c.objects) > 1 {
+			task = c.objects[len(c.objects)-2].task
+		}
+		if t := taskNamed(c.module(), task); t != nil {
+			for _, p := range t.Params {
+				add(p.Name, p.Description)
+			}
+		}
+	case outer == "uses":
+		for _, p := range c.module().Pools {
+			add(p.Name, p.Description)
+		}
+	case outer == "paths":
+		add("ro", "Places that can be read.")
+		add("rw", "Places that can be written.")
+	case c.attr == "needs" && len(c.objects) == 1:
+		add("task", "The task that is needed.")
+		add("with", "Its arguments, by name.")
+	default:
+		return len(c.word) == 0
+	}
+	return true
+}
+
+// taskNamed is the task that a reference names: "task.compile", "task.golang.test".
+func taskNamed(m *lang.Module, ref string) *lang.Task {
+	names := strings.Split(ref, ".")
+	if names[0] != "task" {
+		return nil
+	}
+	alias, name := splitTask(names[1:])
+	if m = used(m, alias); m == nil {
+		return nil
+	}
+	for _, t := range m.Tasks {
+		if t.Name == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// expression offers names and functions.
+func (c *completer) expression(a *lang.Attribute) {
+	m, names := c.scope()
+	for _, kind := range a.Refs {
+		switch kind {
+		case "task":
+			names = append(names, taskNames(m)...)
+		case "slap":
+			for _, x := range m.SLAPs {
+				names = append(names, "slap."+x.Name)
+			}
+		case "secret":
+			for _, x := range m.Secrets {
+				names = append(names, "secret."+x.Name)
+			}
+		case "fact":
+			for _, x := range m.Facts {
+				names = append(names, "fact::"+x.Name)
+			}
+		case "step":
+			for _, x := range c.steps(m) {
+				names = append(names, "step."+x)
+			}
+		}
+	}
+	slices.Sort(names)
+	for _, n := range slices.Compact(names) {
+		d := c.describe(m, n)
+		item := completionItem{Kind: kindVariable, Detail: d.detail, Documentation: markdown(d.text)}
+		text := n
+		if strings.HasPrefix(n, "fact::") {
+			item.Kind, item.Label, text = kindFunction, n, n+"("
+		}
+		c.add(item, text)
+	}
+	if a.Takes == "true or false" {
+		c.add(completionItem{Kind: kindValue}, "true")
+		c.add(completionItem{Kind: kindValue}, "false")
+	}
+	if len(a.Refs) > 0 && c.attr != "needs" {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.functions)) {
+		f := c.functions[name]
+		c.add(completionItem{Label: name, Kind: kindFunction, Detail: signature(name, f), Documentation: markdown(f.Description())}, name+"(")
+	}
+}
+
+// taskNames are the tasks that m can refer to, as they are written.
+func taskNames(m *lang.Module) (out []string) {
+	for _, t := range m.Tasks {
+		out = append(out, "task."+t.Name)
+	}
+	for _, u := range m.Uses {
+		if u.Module != nil {
+			for _, t := range u.Module.Tasks {
+				out = append(out, "task."+u.Alias+"."+t.Name)
+			}
+		}
+	}
+	return out
+}
+
+// steps are the names of those of the method that the cursor is in, but for its own.
+func (c *completer) steps(m *lang.Module) (out []string) {
+	if len(c.path) < 2 || len(c.path[0].labels) < 2 || len(c.path[1].labels) == 0 {
+		return nil
+	}
+	for _, x := range m.Methods {
+		if x.Task.Name == c.path[0].labels[0] && x.Name == c.path[0].labels[1] {
+			for _, s := range x.Steps {
+				if s.Name != c.path[1].labels[0] {
+					out = append(out, s.Name)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// scope is what the expression at the cursor may refer to, and the module it belongs to. What is being typed does not parse,
+// so a name stands in for it; where the rest of the block does not parse either, all that is open is closed behind it.
+func (c *completer) scope() (*lang.Module, []string) {
+	const standIn = "null"
+	front := strings.TrimSuffix(c.head, c.word)
+	whole := front + standIn + c.tail[len(wordAfter(c.tail)):]
+	for _, variant := range []string{whole, front + standIn + c.closing()} {
+		a, err := c.w.analyze(c.with(variant), true)
+		if err != nil || a.module == nil {
+			continue
+		}
+		at := len(front)
+		best := -1
+		var names []string
+		for _, s := range a.scopes {
+			file, i := splitName(s.at.Filename)
+			size := s.at.End.Byte - s.at.Start.Byte
+			if file == c.file && i == c.part && s.at.Start.Byte <= at && at < s.at.End.Byte && (best < 0 || size <= best) {
+				best, names = size, s.names()
+			}
+		}
+		if m := a.moduleOf(c.file); best >= 0 && m != nil {
+			return m, names
+		}
+	}
+	return c.module(), nil
+}
+
+// with are the open documents, with other text in the place of the part that the cursor is in.
+func (c *completer) with(part string) map[string]*text {
+	open := c.open(c.w)
+	t := *c.text
+	t.parts = slices.Clone(t.parts)
+	t.parts[c.part].text = part
+	open[c.file] = &t
+	return open
+}
+
+// closing closes all that is open at the cursor.
+func (c *completer) closing() string {
+	var b strings.Builder
+	for _, l := range slices.Backward(c.stack) {
+		switch l.open {
+		case '{':
+			b.WriteString("\n}\n")
+		case 'o', '$':
+			b.WriteString("}")
+		case '[':
+			b.WriteString("]")
+		case '(':
+			b.WriteString(")")
+		case '"':
+			b.WriteString(`"`)
+		}
+	}
+	return b.String()
+}
+
+// description is what is said of a name.
+type description struct{ detail, text string }
+
+// signature is how a function is called.
+func signature(name string, f function.Function) string {
+	var params []string
+	for _, p := range f.Params() {
+		params = append(params, p.Name)
+	}
+	if p := f.VarParam(); p != nil {
+		params = append(params, p.Name+"…")
+	}
+	return name + "(" + strings.Join(params, ", ") + ")"
+}
+
+// typeName is a type as it is written, "" for any.
+func typeName(t cty.Type) string {
+	if t == cty.DynamicPseudoType {
+		return ""
+	}
+	return typeexpr.TypeString(t)
+}
