@@ -159,7 +159,7 @@ func text(v cty.Value) string {
 }
 
 func key(s string) string {
-	if hclsyntax.ValidIdentifier(s) {
+	if hclsyntax.ValidIdentifier(s) && !strings.HasPrefix(s, "\ufeff") { // which the parser leaves out
 		return s
 	}
 	return quote(s)
