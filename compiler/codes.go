@@ -31,7 +31,7 @@ const (
 func Explain(code string) (text string, ok bool) {
 	switch code {
 	case CodeUnsupported:
-		text = "The language has this, but this version of jitos does not carry it out. It says so instead of leaving it out silently."
+		text = "The language has this, but this version of jitos does not carry it out. `jitos plan` shows it, and what a run refuses it refuses before anything runs."
 	case CodeNoPlan:
 		text = "The intent is known, but no way of its tasks is possible with the facts as they are. The message lists, for each way, the condition that failed."
 	case CodeNoTarget:

@@ -273,6 +273,9 @@ func render(p *plan.Plan) string {
 		if s.NoCache {
 			line("cache", "never")
 		}
+		for _, l := range s.Later {
+			line("later", "%s %s", l.What, l.Value)
+		}
 		if a := s.Allow; a.Network || a.ReadOnly != nil || a.Write != nil || a.Env != nil {
 			line("allow", "network %v, ro %v, rw %v, env %v", a.Network, a.ReadOnly, a.Write, a.Env)
 		}
@@ -285,6 +288,9 @@ func render(p *plan.Plan) string {
 	}
 	if p.Hold {
 		b.WriteString("hold\n")
+	}
+	for _, l := range p.Later {
+		fmt.Fprintf(&b, "later %s %s\n", l.What, l.Value)
 	}
 	return b.String()
 }

@@ -97,6 +97,7 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 			s.When = append(s.When, b.check("", c, in))
 		}
 	}
+	s.Later = b.later(t, in)
 	return g
 }
 

@@ -52,8 +52,12 @@ func (p *planner) plan() (*plan.Plan, error) {
 	for _, t := range p.program.order {
 		p.out.Tasks = append(p.out.Tasks, plan.Task{Name: t.Name, Fixed: t.Outputs != nil && len(t.Params) == 0})
 	}
+	if s := p.u.module.Settings; s.TraceReads != "" && s.TraceReads != "never" {
+		p.out.Later = append(p.out.Later, plan.Later{What: "trace_reads", Value: quote(s.TraceReads), Range: s.Range})
+	}
 	if s := p.goal.slap; s != nil {
 		p.out.Scope, p.out.Hold = s.scope, s.Collapse == "hold"
+		p.out.Later = append(p.out.Later, laterOfSLAP(s.SLAP)...)
 		for _, k := range s.Successes {
 			if k.Condition != nil {
 				p.out.Success = append(p.out.Success, p.check(k.Name, k.Condition, env{}))

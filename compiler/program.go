@@ -253,19 +253,40 @@ func (p *Program) declare() {
 
 // idle reports what only a command makes use of on a task that has none.
 func (p *Program) idle(t *task) {
+	fail := func(at diag.Range, name string) {
+		t.home.fail(CodeNoWay, at, fmt.Sprintf("task %q has %s but no command", t.Name, name), "It belongs on the tasks that have one: the steps of its methods, or what it needs.")
+	}
 	for _, a := range []struct {
 		name string
 		expr hcl.Expression
 	}{
 		{"inputs", t.Inputs}, {"outputs", t.Outputs}, {"when", t.When}, {"caches", t.Caches}, {"tools", t.Tools}, {"env", t.Env},
-		{"dir", t.Dir}, {"deps_file", t.DepsFile}, {"timeout", t.Timeout}, {"cost", t.Cost},
+		{"dir", t.Dir}, {"deps_file", t.DepsFile}, {"timeout", t.Timeout}, {"cost", t.Cost}, {"stdin", t.Stdin}, {"reports", t.Reports},
+		{"result", t.Result}, {"check", t.Check}, {"compensate", t.Compensate},
 	} {
 		if a.expr != nil {
-			t.home.fail(CodeNoWay, place(a.expr), fmt.Sprintf("task %q has %s but no command", t.Name, a.name), "It belongs on the tasks that have one: the steps of its methods, or what it needs.")
+			fail(place(a.expr), a.name)
 		}
 	}
 	if t.Effects != nil {
-		t.home.fail(CodeNoWay, t.Effects.Range, fmt.Sprintf("task %q has effects but no command", t.Name), "They belong on the tasks that have one: the steps of its methods, or what it needs.")
+		fail(t.Effects.Range, "effects")
+	}
+	if t.Allow != nil {
+		fail(t.Allow.Range, "allow")
+	}
+	if t.Retry != nil {
+		fail(t.Retry.Range, "retry")
+	}
+	if t.Ready != nil {
+		fail(t.Ready.Range, "ready")
+	}
+	for _, u := range t.Uses {
+		fail(u.NameRange, "uses")
+	}
+	for name, there := range map[string]bool{"external": t.External, "interactive": t.Interactive, "service": t.IsService, "cache": t.NoCache} { // order: diagnostics are sorted
+		if there {
+			fail(t.Range, name)
+		}
 	}
 }
 
@@ -281,6 +302,15 @@ func (p *Program) resolve() {
 		}
 		for _, f := range n.u.module.Facts {
 			n.check(f.From, scope{noFacts: true})
+		}
+		for _, w := range n.u.module.Workers {
+			for _, a := range w.Settings {
+				n.check(a.Expr, scope{})
+			}
+			if c := w.CircuitBreaker; c != nil {
+				n.check(c.Failures, scope{})
+				n.check(c.Delay, scope{})
+			}
 		}
 	}
 	for _, t := range p.order {
@@ -362,6 +392,9 @@ func (p *Program) resolveTask(t *task) {
 		for _, x := range []hcl.Expression{a.Network, a.ReadPaths, a.WritePaths, a.Env} {
 			n.check(x, self)
 		}
+	}
+	for _, x := range laterOf(t.Task) {
+		n.check(x, self)
 	}
 	if fx := t.Effects; fx != nil {
 		for _, a := range slices.Concat(fx.Asserts, fx.Retracts) {
@@ -486,17 +519,6 @@ func (p *Program) settle() {
 	for _, t := range p.order {
 		p.later(t)
 	}
-	n := p.names
-	for _, s := range n.u.module.SLAPs {
-		switch {
-		case s.Prefer != "" && s.Prefer != "order":
-			n.unsupported(s.Range, fmt.Sprintf("prefer = %q", s.Prefer))
-		case s.Speculate > 1:
-			n.unsupported(s.Range, "speculate")
-		case s.Collapse == "ask":
-			n.unsupported(s.Range, `collapse = "ask"`)
-		}
-	}
 }
 
 func (n *names) settle() {
@@ -512,19 +534,10 @@ func (n *names) settle() {
 			n.local(l.Name)
 		}
 	}
-	if m.Settings.TraceReads != "" {
-		n.unsupported(m.Settings.Range, "trace_reads")
-	}
 	for _, f := range m.Facts {
 		if f.Probe != nil {
 			n.unsupported(f.Probe.Range, "probe")
 		}
-	}
-	for _, q := range m.Pools {
-		n.unsupported(q.Range, "pool")
-	}
-	for _, w := range m.Workers {
-		n.unsupported(w.Range, "worker")
 	}
 	for _, s := range m.Secrets {
 		n.unsupported(s.Range, "secret")
@@ -534,39 +547,10 @@ func (n *names) settle() {
 // later refuses the attributes of a task that this version does not carry out.
 func (p *Program) later(t *task) {
 	n := t.home
-	at := func(x hcl.Expression, what string) {
-		if x != nil {
-			n.unsupported(place(x), what)
-		}
-	}
-	block := func(there bool, r diag.Range, what string) {
-		if there {
-			n.unsupported(r, what)
-		}
-	}
-	at(t.Stdin, "stdin")
-	at(t.Reports, "reports")
-	at(t.Result, "result")
-	at(t.Check, "check")
-	at(t.Compensate, "compensate")
-	for _, u := range t.Uses {
-		n.unsupported(u.NameRange, "uses")
-	}
-	block(t.External, t.Range, "external")
-	block(t.Interactive, t.Range, "interactive")
-	block(t.IsService, t.Range, "service")
-	if t.Worker != nil {
-		n.unsupported(t.Worker.Range, "worker")
-	}
-	if t.Retry != nil {
-		n.unsupported(t.Retry.Range, "retry")
-	}
-	if t.Ready != nil {
-		n.unsupported(t.Ready.Range, "ready")
+	if t.Result != nil {
+		n.unsupported(place(t.Result), "result")
 	}
 	if a := t.Allow; a != nil {
-		at(a.Ports, "ports")
-		at(a.Containers, "containers")
 		for _, s := range a.Secrets {
 			n.unsupported(s.Range, "secrets")
 		}
@@ -648,6 +632,7 @@ func (p *Program) checks() {
 		typed := *n
 		typed.evaluator = types
 		dry[n] = &build{names: &typed}
+		dry[n].workers()
 	}
 	n, types := p.names, dry[p.names].evaluator
 	for _, t := range p.order {

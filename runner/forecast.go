@@ -2,6 +2,7 @@ package runner
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/runner/worker"
@@ -39,6 +40,13 @@ func Foresee(w Workspace, pl *plan.Plan, isolated bool, o Options) (*Forecast, e
 			if out.Steps[e.Step].Outcome != UpToDate {
 				f.Reasons = append(f.Reasons, "needs "+pl.Steps[e.Step].ID)
 			}
+		}
+		var asks []string
+		for _, l := range s.Later {
+			asks = append(asks, l.What)
+		}
+		if asks != nil {
+			f.Reasons = append(f.Reasons, "asks for "+strings.Join(asks, ", "))
 		}
 		if len(f.Reasons) == 0 {
 			d, err := k.decide(i)

@@ -125,6 +125,14 @@ func writeForecast(out io.Writer, s screen.Style, f *runner.Forecast, e estimate
 	if runs > 0 && len(changes) > 0 {
 		fmt.Fprintf(&b, "May change  %s\n", some(changes, 10))
 	}
+	if refused := f.Plan.Refused(); len(refused) > 0 {
+		b.WriteString("This version of jitos does not carry out, and refuses to apply:\n")
+		rows := []row{}
+		for _, r := range refused {
+			rows = append(rows, row{screen.Clean(cmp.Or(r.Step, f.Plan.Target)), r.What, screen.Clean(r.Value)})
+		}
+		writeRows(&b, rows, columnWidths(rows))
+	}
 	_, err := io.WriteString(out, b.String())
 	return err
 }
@@ -303,7 +311,8 @@ func forecastJSON(s *session, f *runner.Forecast, e estimated) error {
 			runner.StepForecast
 			Ways  []string
 			After []edgeJSON
-		}{step.ID, step.Task, step.Criterion, f.Steps[i], waysTo(f.Plan, step.Node), edgesJSON(f.Plan, step.After)})
+			Later []plan.Later
+		}{step.ID, step.Task, step.Criterion, f.Steps[i], waysTo(f.Plan, step.Node), edgesJSON(f.Plan, step.After), step.Later})
 		if err != nil {
 			return err
 		}
@@ -314,5 +323,6 @@ func forecastJSON(s *session, f *runner.Forecast, e estimated) error {
 		Opaque   bool
 		Estimate time.Duration
 		Critical []string
-	}{f.Plan.Target, f.Changes, f.Opaque, e.total, e.critical})
+		Later    []plan.Later
+	}{f.Plan.Target, f.Changes, f.Opaque, e.total, e.critical, f.Plan.Later})
 }

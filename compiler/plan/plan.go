@@ -29,6 +29,33 @@ type Plan struct {
 	Strict    bool       // undeclared reads and writes are errors
 	Excluded  []Excluded // the ways that failed before this one, in order
 	Relations []Relation // the facts that the program declares
+	Later     []Later    // of all of it; a plan with any of these cannot be run
+}
+
+// Refused is everything in p that cannot be run, each with the ID of its step, "" for what is of all of the plan.
+func (p *Plan) Refused() (out []Refused) {
+	for _, l := range p.Later {
+		out = append(out, Refused{Later: l})
+	}
+	for i := range p.Steps {
+		for _, l := range p.Steps[i].Later {
+			out = append(out, Refused{Step: p.Steps[i].ID, Later: l})
+		}
+	}
+	return out
+}
+
+// Refused is what keeps a plan from being run.
+type Refused struct {
+	Step string
+	Later
+}
+
+// Later is something that is asked for and that this version does not carry out.
+type Later struct {
+	What  string     // "retry"
+	Value string     // as it could be written: "attempts = 3", "" if the name says it
+	Range diag.Range // where it is asked for
 }
 
 // Relation is a kind of fact and how long what a step asserted of it lives.
@@ -113,6 +140,7 @@ type Step struct {
 	Allow    Allow
 	Timeout  time.Duration // 0: none
 	NoCache  bool          // always runs
+	Later    []Later       // a step with any of these cannot be run
 }
 
 // Argument binds a parameter, of a rule or a task, to a value in canonical CBOR.

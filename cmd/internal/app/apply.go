@@ -103,10 +103,27 @@ func (p *planner) Next(ctx context.Context, f runner.Failure) (*plan.Plan, error
 		p.excluded, p.skip = append(p.excluded, x), 0
 	}
 	pl, err := p.program.Plan(ctx, p.intent, p.facts, p.excluded, p.skip)
+	if err == nil {
+		err = refuse(pl)
+	}
 	if _, none := errors.AsType[*compiler.NoPlanError](err); none && f.Step < 0 {
 		return nil, nil // what the criterion says is all there is to say
 	}
 	return pl, err
+}
+
+// refuse says what of a plan this version does not carry out.
+func refuse(pl *plan.Plan) error {
+	var list diag.List
+	for _, r := range pl.Refused() {
+		d := diag.Diagnostic{Code: compiler.CodeUnsupported, Subject: r.Range, Summary: "this version of jitos does not carry out " + r.What, Label: r.Value,
+			Detail: "Nothing was run. `jitos plan` shows what it would do; remove it, or use a version that has it."}
+		if r.Step != "" {
+			d.Summary += ", which " + r.Step + " asks for"
+		}
+		list = append(list, d)
+	}
+	return list.Err()
 }
 
 // planned is a compiled workflow with the first plan for an intent.
@@ -157,6 +174,9 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	began := time.Now()
 	p, err := w.plan(ctx, r)
 	if err != nil {
+		return nil, err
+	}
+	if err := refuse(p.first); err != nil {
 		return nil, err
 	}
 	if p.only = r.Saved != nil; p.only {
