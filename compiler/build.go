@@ -28,11 +28,13 @@ type build struct {
 
 // domain is the units of all modules.
 type domain struct {
-	order  []*task
-	units  []*unit
-	byName map[string]*unit
-	queue  []*unit
-	deep   int // units that more than one call led to
+	order   []*task
+	results map[string]string    // known: see Intent
+	values  map[*names]cty.Value // of `task` with these, by module
+	units   []*unit
+	byName  map[string]*unit
+	queue   []*unit
+	deep    int // units that more than one call led to
 }
 
 // within is b where expressions of t are evaluated.
@@ -55,8 +57,10 @@ func (b *build) unit(m *member, args []cty.Value, depth int) *unit {
 		}
 		in["param"] = cty.ObjectVal(vals)
 	}
+	in["task"] = b.within(m.task).tasksValue()
 	u := &unit{name: name, task: m.task, member: m, args: args, depth: depth}
 	u.frame = &frame{env: in, unit: u}
+	b.within(m.task).opens(u)
 	if depth > 1 {
 		b.deep++
 	}
@@ -86,13 +90,17 @@ func (b *build) lifted(m *member) *unit {
 	if m.each != cty.NilVal {
 		in["each"] = m.each
 	}
+	in["task"] = b.within(m.task).tasksValue()
 	u := &unit{name: name, task: m.task, member: m, lifted: true}
+	b.within(m.task).opens(u)
 	u.frame = &frame{env: in, lifted: map[string]cty.Type{}, unit: u}
 	for _, p := range m.task.params {
 		u.frame.lifted["param."+p.Name] = p.Type
 	}
 	b.enter(u)
-	b.within(m.task).conditions(u) // now: whoever calls it has to know its derived parameters
+	if u.open == nil {
+		b.within(m.task).conditions(u) // now: whoever calls it has to know its derived parameters
+	}
 	return u
 }
 
@@ -138,6 +146,11 @@ func (b *build) prepare(u *unit) {
 	if t.Cost != nil {
 		u.cost = b.cost(t.Cost, u.frame)
 	}
+	if u.open != nil {
+		b.postpone(u)
+		return
+	}
+	u.waits = b.awaited(b.resultRefs(true, commandOf(t.Task)...))
 	if t.Primitive() && !u.lifted {
 		u.ground = b.fill(t.Task, u.name, u.frame.env)
 		b.inputTasks(u, u.ground.refs)
@@ -147,7 +160,7 @@ func (b *build) prepare(u *unit) {
 			b.unsupported(place(t.Inputs), "a task among inputs that depend on a parameter which is only known while planning")
 		} else {
 			g := &ground{}
-			b.inputs(g, t.Inputs, u.frame.env.with("task", b.taskValue))
+			b.inputs(g, t.Inputs, u.frame.env)
 			b.inputTasks(u, g.refs)
 		}
 	}
@@ -157,6 +170,7 @@ func (b *build) prepare(u *unit) {
 	if t.Needs != nil && !b.bad[t.Needs] {
 		b.needs(u)
 	}
+	b.resultNeeds(u)
 	for i, m := range t.methods {
 		b.steps(u, m, &u.methods[i])
 	}
@@ -241,6 +255,8 @@ func (b *build) steps(u *unit, m *lang.Method, hm *htn.Method) {
 		case i > 0 && !m.Parallel:
 			prior = []string{m.Steps[i-1].Name}
 		}
+		refs := b.stepRefs(expressionsOf(s)...)
+		prior = append(prior, refs...)
 		for _, p := range prior {
 			if len(subs[p]) == 0 { // without occurrences: what was before them
 				before[s.Name] = append(before[s.Name], before[p]...)
@@ -248,15 +264,21 @@ func (b *build) steps(u *unit, m *lang.Method, hm *htn.Method) {
 				before[s.Name] = append(before[s.Name], subs[p]...)
 			}
 		}
-		for _, o := range b.occurrences(s, f) {
-			target, args, ok := b.callMember(o.member, s.With, o.f, s.Range)
-			if !ok {
-				continue
+		var means []htn.Sub
+		if len(refs) > 0 && s.Task != nil {
+			w, args := b.wrap(u, m, s, f, refs)
+			u.calls = append(u.calls, w)
+			means = []htn.Sub{{Name: s.Name, Task: w.name, Args: args}}
+		} else {
+			for _, o := range b.occurrences(s, f) {
+				if target, args, ok := b.callMember(o.member, s.With, o.f, s.Range); ok {
+					means = append(means, b.occur(u, target, args, m, o.name))
+				}
 			}
-			target.occurs = true
-			u.calls = append(u.calls, target)
+		}
+		for _, sub := range means {
 			n := len(hm.Steps)
-			hm.Steps = append(hm.Steps, htn.Sub{Name: o.name, Task: target.name, Args: args})
+			hm.Steps = append(hm.Steps, sub)
 			subs[s.Name] = append(subs[s.Name], n)
 			for _, p := range before[s.Name] {
 				hm.Order = append(hm.Order, [2]int{p, n})
@@ -565,7 +587,7 @@ func (n *names) fits(t *task, with []*lang.Attr, at diag.Range) bool {
 // needs evaluates the needs of u.
 func (b *build) needs(u *unit) {
 	x := u.task.Needs
-	in := u.frame.env.with("task", b.taskValue)
+	in := u.frame.env
 	f := &frame{env: in, lifted: u.frame.lifted, unit: u}
 	if len(f.depends(b.refer(x))) == 0 {
 		b.evaluateNeeds(u, x, x, in)

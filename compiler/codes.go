@@ -19,6 +19,7 @@ const (
 	CodeLocalCycle = "JT3204"
 	CodeCondition  = "JT3205"
 	CodeEndless    = "JT3206"
+	CodeResult     = "JT3207"
 
 	CodeOutside   = "JT3301"
 	CodeGlobs     = "JT3302"
@@ -54,6 +55,8 @@ func Explain(code string) (text string, ok bool) {
 		text = "Locals refer to each other in a circle, so that none has a value."
 	case CodeCondition:
 		text = "This condition cannot be searched. Facts that tasks change are asked for on their own, joined by &&, || and !; in a task's when, what reads files is joined to them by && only."
+	case CodeResult:
+		text = "A value of a task is asked for that it does not have, or has more than one of. A task with result = \"stdout\", \"json\" or \"file:PATH\" has one result: task.NAME.result where it is needed, step.NAME.result in a method. Members of a family and tasks with arguments each have their own."
 	case CodeEndless:
 		text = "Every step of the only way to achieve the task leads back to the task itself."
 	case CodeOutside:

@@ -56,6 +56,8 @@ type Variable struct {
 type Intent struct {
 	Target string            // name of a task, a family's member (`page["a"]`) or a slap; "" is the default one
 	Args   map[string]string // of a task: like Options.Vars
+	// Results are those of steps, by the step's ID, as far as they are known: a plan goes on where it had to wait for them.
+	Results map[string]string
 }
 
 // NoPlanError says that an intent is known but no candidate achieves it, and why.

@@ -397,14 +397,19 @@ func (b *build) rules(u *unit) {
 
 // params are the parameters of the planner's task for u.
 func (u *unit) params() (out []string) {
-	if !u.lifted {
-		return nil
+	switch {
+	case u.wraps != nil:
+		return u.wraps.vars
+	case u.lifted:
+		for _, p := range u.task.params {
+			out = append(out, "param."+p.Name)
+		}
+		for _, d := range u.derived {
+			out = append(out, d.name)
+		}
 	}
-	for _, p := range u.task.params {
-		out = append(out, "param."+p.Name)
-	}
-	for _, d := range u.derived {
-		out = append(out, d.name)
+	if u.traced() {
+		out = append(out, way)
 	}
 	return out
 }

@@ -319,7 +319,7 @@ func (e *evaluator) list(x hcl.Expression, in env) (list []string, known bool) {
 		return nil, false
 	}
 	v, ok := e.value(x, in)
-	if !ok || !v.IsWhollyKnown() {
+	if !ok || !v.IsWhollyKnown() && !v.Type().IsPrimitiveType() {
 		return nil, false
 	}
 	list, err := stringsOf(v)

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -30,6 +32,7 @@ var update = flag.Bool("update", false, "rewrite the out/ sections of testdata")
 //	fact REL ARG…         a kept fact, with texts as arguments
 //	plan TARGET K=V…      a plan to make; `plan` alone is the default target, and what is made without any such line
 //	fail STEP             the step of the last plan failed: plan again without its ground method
+//	result STEP VALUE     the step gave this: plan again with it. What waited for nothing else is shown filled in
 //
 // Other lines say what the case is about. Files that do not end in .jitos.hcl and are not below out/ are the workspace.
 func TestPhases(t *testing.T) {
@@ -114,7 +117,7 @@ func parse(a *txtar.Archive) *phase {
 				panic(err)
 			}
 			c.facts = append(c.facts, warp.AddNode(n))
-		case f[0] == "plan", f[0] == "fail":
+		case f[0] == "plan", f[0] == "fail", f[0] == "result":
 			c.ask = append(c.ask, f)
 		}
 	}
@@ -154,7 +157,24 @@ func (c *phase) run(t *testing.T) (diagnostics, plans string) {
 	var excluded []plan.Excluded
 	var last *plan.Plan
 	for _, f := range c.ask {
-		if f[0] == "fail" {
+		if f[0] == "result" {
+			in.Results = maps.Clone(in.Results)
+			if in.Results == nil {
+				in.Results = map[string]string{}
+			}
+			in.Results[f[1]] = strings.Join(f[2:], " ")
+			fmt.Fprintf(&b, "result of %s: %s\n", f[1], in.Results[f[1]])
+			for i := range last.Steps {
+				if s := &last.Steps[i]; s.Fill != nil && !slices.ContainsFunc(s.Waits, func(id string) bool { _, ok := in.Results[id]; return !ok }) {
+					filled, err := s.Fill(in.Results)
+					if err != nil {
+						fmt.Fprintf(&b, "%s cannot be filled in: %v\n", s.ID, err)
+						continue
+					}
+					fmt.Fprintf(&b, "filled in: %s %q %q %q\n", filled.ID, filled.Command.Script, filled.Command.Argv, filled.Command.Env)
+				}
+			}
+		} else if f[0] == "fail" {
 			i := -1
 			for k := range last.Steps {
 				if last.Steps[k].ID == f[1] {
@@ -237,6 +257,15 @@ func render(p *plan.Plan) string {
 		}
 		for _, w := range s.When {
 			line("when", "%s", w.Text)
+		}
+		for _, w := range s.Waits {
+			line("waits", "for the result of %s", w)
+		}
+		if s.Result.Of != "" {
+			line("result", "%s %s", s.Result.Of, s.Result.Path)
+		}
+		if s.Placeholder() {
+			continue
 		}
 		if s.Command.Script != "" {
 			line("run", "%q %s", s.Command.Script, s.Command.Shell)

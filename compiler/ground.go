@@ -30,13 +30,12 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 		g.whole = g.whole && (ok || x == nil)
 		return ok
 	}
-	files := in.with("task", b.taskValue)
 	if list, ok := b.list(t.Outputs, in); known(t.Outputs, ok) {
 		s.Outputs = &plan.Files{Patterns: b.patterns(list, t.Outputs, in, "an output")}
 		g.outputs = s.Outputs.Patterns
 	}
 	if t.Inputs != nil {
-		known(t.Inputs, b.inputs(g, t.Inputs, files))
+		known(t.Inputs, b.inputs(g, t.Inputs, in))
 	}
 	in = in.with("self", cty.ObjectVal(map[string]cty.Value{
 		"inputs": patternList(s.Inputs, t.Inputs), "outputs": patternList(s.Outputs, t.Outputs),
@@ -59,6 +58,11 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 	}
 	if file, ok := b.text(t.DepsFile, in); known(t.DepsFile, ok) {
 		s.DepsFile = b.inside(names.words(file), place(t.DepsFile), "a deps_file")
+	}
+	if t.Result != nil {
+		r, ok := b.resultOf(t, in)
+		known(t.Result, ok)
+		s.Result = r
 	}
 	if d, ok := b.text(t.Timeout, in); known(t.Timeout, ok) {
 		var err error
@@ -114,11 +118,11 @@ func (b *build) inputs(g *ground, x hcl.Expression, in env) bool {
 	if !ok {
 		return false
 	}
-	if !v.IsWhollyKnown() {
-		return false
-	}
 	refs, err := references(v, x)
-	if err != nil {
+	switch {
+	case errors.Is(err, errUnknown):
+		return false
+	case err != nil:
 		b.bad[x] = true
 		b.fail(lang.CodeEvaluation, place(x), "wrong type of inputs", sentence(err.Error())+" Inputs are paths, patterns and tasks.")
 		return false

@@ -25,6 +25,7 @@ type planner struct {
 	nodes []int   // in the plan's tree, by node of the candidate
 	units []*unit // by node of the candidate
 	refs  [][]reference
+	in    []env   // what their expressions see
 	next  [][]int // the steps that directly follow a step
 }
 
@@ -46,6 +47,7 @@ func (p *planner) plan() (*plan.Plan, error) {
 		p.out.Tree[p.out.Steps[i].Node].Step = i
 	}
 	p.inputSteps()
+	p.fillers()
 	for _, o := range p.assembly.build.declared() {
 		p.out.Outputs = append(p.out.Outputs, o)
 	}
@@ -115,6 +117,11 @@ func (p *planner) tree() error {
 		}
 		seen[v.node] = true
 		n, u := c.Tree[v.node], p.units[v.node]
+		if u.wraps != nil { // what it stands for takes its place
+			p.nodes[v.node] = v.parent
+			push(below[v.node], v.parent)
+			continue
+		}
 		if p.goal.slap == nil || n.Shared || n.Parent >= 0 { // else node 0, as it is
 			var err error
 			out := plan.Node{Parent: v.parent, Task: p.name(u, n.Args), Step: -1, Method: n.Method, Name: n.Sub, Shared: n.Shared, Range: u.rng}
@@ -161,6 +168,8 @@ func (p *planner) name(u *unit, args []htn.Value) string {
 	switch {
 	case u.lifted:
 		return call(u.member.name, u.task.params, u.values(args))
+	case u.behind:
+		return u.task.Name
 	case u.member == nil && strings.HasPrefix(u.name, "slap."):
 		_, criterion, _ := strings.Cut(u.name, ".success.")
 		return "success " + quote(criterion)
@@ -177,15 +186,19 @@ func (p *planner) steps() error {
 		if u.member == nil && u.task != nil {
 			ids[i] = strings.TrimPrefix(u.name, "slap.")
 		}
-		if !n.Shared && n.Parent >= 0 {
-			ids[i] = ids[n.Parent] + "." + p.c.Tree[n.Parent].Method + "." + n.Sub
+		if up := p.above(i); up >= 0 {
+			ids[i] = ids[up] + "." + p.c.Tree[up].Method + "." + n.Sub
 		}
 	}
 	for _, s := range p.c.Steps {
 		u := p.units[s.Node]
-		g := u.ground
-		if u.lifted {
-			g = p.within(u.task).fill(u.task.Task, u.name, u.with(u.values(s.Args)))
+		g, in := u.ground, u.frame.env
+		switch {
+		case u.open != nil:
+			g = &ground{step: p.postponed(u, s.Node, ids)}
+		case u.lifted:
+			in = u.with(u.values(s.Args))
+			g = p.within(u.task).fill(u.task.Task, u.name, in)
 			for _, name := range g.outputs {
 				p.out.Outputs = append(p.out.Outputs, plan.Output{Pattern: name, Task: u.task.Name})
 			}
@@ -201,10 +214,49 @@ func (p *planner) steps() error {
 		for _, e := range s.After {
 			step.After = append(step.After, p.edge(u, e))
 		}
+		if step.Waits == nil {
+			step.Waits = u.waits
+		}
 		p.out.Steps = append(p.out.Steps, step)
-		p.refs = append(p.refs, g.refs)
+		p.refs, p.in = append(p.refs, g.refs), append(p.in, in)
 	}
 	return nil
+}
+
+// above is the node above i, but for those that stand for another; -1: it is a goal or shared.
+func (p *planner) above(i int) int {
+	for !p.c.Tree[i].Shared {
+		if i = p.c.Tree[i].Parent; i < 0 || p.units[i].wraps == nil {
+			return i
+		}
+	}
+	return -1
+}
+
+// postponed is the placeholder for what is to be planned once results are known.
+func (p *planner) postponed(u *unit, node int, ids []string) plan.Step {
+	out := plan.Step{Task: u.task.Name, Rule: u.name, Description: u.task.Description, Range: u.rng, Command: plan.Command{Dir: "."}, Waits: u.open}
+	if up := p.above(node); u.behind {
+		out.Waits = nil
+		for _, name := range u.open {
+			if id := ids[up] + "." + p.c.Tree[up].Method + "." + name; !slices.Contains(out.Waits, id) {
+				if _, known := p.results[id]; !known {
+					out.Waits = append(out.Waits, id)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// fillers make the steps that wait for nothing but a value able to be filled in, once all else is known of them.
+func (p *planner) fillers() {
+	for i := range p.out.Steps {
+		s := &p.out.Steps[i]
+		if u := p.units[p.c.Steps[i].Node]; len(s.Waits) > 0 && u.open == nil {
+			s.Fill = p.program.filler(u.task, u.name, p.in[i], *s)
+		}
+	}
 }
 
 // with are the values that the expressions of u see when its parameters have these.
@@ -261,7 +313,7 @@ func (p *planner) criteria() (main int) {
 		}
 	}
 	success := "slap." + p.goal.slap.Name + ".success"
-	var criteria int
+	criteria := -1
 	for i, n := range p.c.Tree {
 		switch {
 		case n.Parent >= 0 || n.Shared:
@@ -270,6 +322,9 @@ func (p *planner) criteria() (main int) {
 		default:
 			walk(i, func(int) { main++ })
 		}
+	}
+	if criteria < 0 { // there is something open before them
+		return main
 	}
 	for _, i := range p.c.Tree[criteria].Needs {
 		name := strings.TrimPrefix(p.c.Tree[i].Task, success+".")
@@ -460,14 +515,14 @@ func (p *planner) sort() {
 		for to, from := range order {
 			place[from] = to
 		}
-		moved, refs, of := make([]plan.Step, len(steps)), make([][]reference, len(steps)), make([]htn.Step, len(steps))
+		moved, refs, of, in := make([]plan.Step, len(steps)), make([][]reference, len(steps)), make([]htn.Step, len(steps)), make([]env, len(steps))
 		for to, from := range order {
-			moved[to], refs[to], of[to] = steps[from], p.refs[from], p.c.Steps[from]
+			moved[to], refs[to], of[to], in[to] = steps[from], p.refs[from], p.c.Steps[from], p.in[from]
 			for k := range moved[to].After {
 				moved[to].After[k].Step = place[moved[to].After[k].Step]
 			}
 		}
-		p.out.Steps, p.refs, p.c.Steps = moved, refs, of
+		p.out.Steps, p.refs, p.c.Steps, p.in = moved, refs, of, in
 	}
 	p.reduce()
 }

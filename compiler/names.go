@@ -18,12 +18,15 @@ type scope struct {
 	params   []string // nil: param is not there
 	each     bool
 	self     bool
-	tasks    bool
+	tasks    bool // references to tasks, and values of them
+	values   bool // values of tasks
 	plan     bool
 	any      []string
 	steps    []string
-	noFacts  bool // not even the observed ones
-	changing bool // also facts that tasks change
+	method   *lang.Method // whose steps these are
+	step     string       // of it, where the expression stands
+	noFacts  bool         // not even the observed ones
+	changing bool         // also facts that tasks change
 }
 
 func (s scope) roots() []string {
@@ -31,7 +34,7 @@ func (s scope) roots() []string {
 	for _, r := range []struct {
 		name  string
 		there bool
-	}{{"any", s.any != nil}, {"each", s.each}, {"param", s.params != nil}, {"plan", s.plan}, {"self", s.self}, {"step", s.steps != nil}, {"task", s.tasks}} {
+	}{{"any", s.any != nil}, {"each", s.each}, {"param", s.params != nil}, {"plan", s.plan}, {"self", s.self}, {"step", s.steps != nil}, {"task", s.tasks || s.values}} {
 		if r.there {
 			out = append(out, r.name)
 		}
@@ -90,7 +93,8 @@ type names struct {
 	tasks     map[string]*task                      // by name within the module
 	taskNames []string                              // as the module can refer to them: its own, then those of modules that it uses
 	uses      map[string]*names                     // by alias; nil where there is no such module, which has been said
-	taskValue cty.Value                             // of `task` in expressions
+	taskValue cty.Value                             // of `task` in expressions, as far as it is known without results
+	deferring bool                                  // something hangs on results
 	scoped    func(hcl.Expression, func() []string) // Options.Scoped
 }
 
@@ -195,9 +199,9 @@ func (n *names) traversal(t hcl.Traversal, s scope) {
 	case "plan":
 		n.oneOf(whole, "attribute", attr, n.below(root, s), "plan.")
 	case "step":
-		n.unsupported(whole, "the result of a step")
+		n.stepResult(attr, t[2:], s, whole)
 	case "task":
-		n.task(attr, t[2:], whole)
+		n.task(attr, t[2:], s, whole)
 	}
 }
 
@@ -222,7 +226,7 @@ func (n *names) localNames() (out []string) {
 }
 
 // task resolves task.NAME and what follows it.
-func (n *names) task(name string, rest hcl.Traversal, whole diag.Range) {
+func (n *names) task(name string, rest hcl.Traversal, s scope, whole diag.Range) {
 	t := n.tasks[name]
 	if sub, used := n.uses[name]; used {
 		if sub == nil || len(rest) == 0 {
@@ -239,20 +243,19 @@ func (n *names) task(name string, rest hcl.Traversal, whole diag.Range) {
 	case t == nil:
 		n.unknownTask(name, whole)
 		return
-	case len(rest) == 0:
-		return
 	}
-	switch step := rest[0].(type) {
-	case hcl.TraverseAttr:
-		n.unsupported(whole, fmt.Sprintf("task.%s.%s", name, step.Name))
-	case hcl.TraverseIndex:
-		if key, err := plain(step.Key); err == nil {
-			n.member(t, fmt.Sprint(key), whole)
-		}
-		if len(rest) > 1 {
-			n.unsupported(whole, "an attribute of a task")
+	if len(rest) > 0 {
+		if i, ok := rest[0].(hcl.TraverseIndex); ok {
+			if key, err := plain(i.Key); err == nil {
+				n.member(t, fmt.Sprint(key), whole)
+			}
+			rest = rest[1:]
+		} else if t.ForEach != nil {
+			n.fail(CodeResult, whole, fmt.Sprintf("task %q is a family, so it has more than one %s", name, rest[0].(hcl.TraverseAttr).Name), "Say which: task."+name+`["KEY"].`)
+			return
 		}
 	}
+	n.valueOf(t, rest, s, whole)
 }
 
 // member finds a member of a family.

@@ -56,13 +56,17 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 		}
 		return nil, err
 	}
-	a := p.base
+	a, err := p.assembly(in.Results)
+	if err != nil {
+		return nil, err
+	}
 	if g.slap == nil && a.byName[g.unit] == nil {
-		if err := n.try(func() { a = p.assemble(g.make) }); err != nil {
+		if err := n.try(func() { a = p.assemble(g.make, in.Results) }); err != nil {
 			return nil, err
 		}
 		p.finish(a)
 	}
+	p.current = a
 	problem := htn.Problem{Facts: facts, Limits: htn.Limits{
 		// A plan without recursion takes about two decompositions for each unit; what goes far beyond does not end.
 		Depth: 500_000 + 10*len(a.units), Nodes: 2_000_000 + 100*len(a.units), Bytes: 1 << 30,
@@ -79,7 +83,11 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 	if g.slap != nil {
 		problem.Goal = []htn.Sub{{Task: "slap." + g.slap.Name}, {Task: "slap." + g.slap.Name + ".success"}}
 	} else {
-		problem.Goal = []htn.Sub{{Task: g.unit}}
+		goal := htn.Sub{Task: g.unit}
+		if u := a.byName[g.unit]; u.traced() {
+			goal.Args = []htn.Term{begin(u, nil)}
+		}
+		problem.Goal = []htn.Sub{goal}
 	}
 	for _, x := range excluded {
 		e, err := exclusion(x)
@@ -529,7 +537,7 @@ func (p *Program) condition(text string) string {
 
 // shown is a task of the domain for a person.
 func (p *Program) shown(name string, args []htn.Value) string {
-	u := p.base.byName[name]
+	u := p.current.byName[name]
 	switch {
 	case u == nil:
 		return name

@@ -27,7 +27,9 @@ type Program struct {
 	order     []*task              // of all modules
 	tasks     map[string]*task     // by whole name
 	relations map[string]*relation // by whole name
-	base      *assembly
+	base      *assembly            // without results
+	expanded  *assembly            // with the last results that were given
+	current   *assembly            // that the last plan was made with
 	digest    [32]byte
 	rules     map[string]warp.Rule
 	targets   []Target
@@ -40,6 +42,21 @@ type Program struct {
 type assembly struct {
 	*flow
 	program *htn.Program
+}
+
+// assembly is the domain as it is with results.
+func (p *Program) assembly(results map[string]string) (a *assembly, err error) {
+	if len(results) == 0 || !p.names.deferring {
+		return p.base, nil
+	}
+	if p.expanded == nil || !maps.Equal(p.expanded.results, results) {
+		if err := p.names.try(func() { a = p.assemble(nil, maps.Clone(results)) }); err != nil {
+			return nil, err
+		}
+		p.finish(a)
+		p.expanded = a
+	}
+	return p.expanded, nil
 }
 
 // slap is a declared slap with the units that stand for it.
@@ -69,7 +86,8 @@ func Compile(m *lang.Module, o Options) (*Program, diag.List) {
 	p.settle()
 	p.target()
 	p.checks()
-	p.base = p.assemble(nil)
+	p.base = p.assemble(nil, nil)
+	p.current = p.base
 	p.finish(p.base)
 	p.digest = digest(m, o.Vars, told)
 	own := slices.DeleteFunc(e.diags.Sorted(), func(d diag.Diagnostic) bool {
@@ -325,14 +343,15 @@ func (p *Program) resolve() {
 	for _, t := range p.order {
 		t.settle()
 	}
-	for _, n := range slices.Backward(p.modules) { // those that are used before those that use them
-		n.taskValue = n.taskValues()
-	}
 	for _, t := range p.order {
 		p.resolveTask(t)
 	}
 	for _, s := range p.names.u.module.SLAPs {
 		p.resolveSLAP(s)
+	}
+	p.trace()
+	for _, n := range slices.Backward(p.modules) { // those that are used before those that use them
+		n.taskValue = (&build{names: n, domain: &domain{}}).taskObject(nil)
 	}
 	for _, n := range p.modules {
 		n.validate()
@@ -378,22 +397,15 @@ func (p *Program) resolveTask(t *task) {
 	if len(t.params) == 0 {
 		s.params = nil
 	}
-	refs, self, when := s, s, s
-	refs.tasks, self.self, when.changing = true, true, true
+	plainly, refs, self, when := s, s, s, s
+	s.values = true
+	refs.tasks, self.self, self.values, when.changing, when.values = true, true, true, true, true
 	n.check(t.Needs, refs)
 	n.check(t.Inputs, refs)
 	n.check(t.Outputs, s)
-	n.check(t.Cost, s)
+	n.check(t.Cost, plainly)
 	n.check(t.When, when)
-	for _, x := range []hcl.Expression{t.Run, t.Exec, t.Caches, t.Tools, t.Env, t.Dir, t.DepsFile, t.Timeout} {
-		n.check(x, self)
-	}
-	if a := t.Allow; a != nil {
-		for _, x := range []hcl.Expression{a.Network, a.ReadPaths, a.WritePaths, a.Env} {
-			n.check(x, self)
-		}
-	}
-	for _, x := range laterOf(t.Task) {
+	for _, x := range commandOf(t.Task) {
 		n.check(x, self)
 	}
 	if fx := t.Effects; fx != nil {
@@ -416,8 +428,9 @@ func (p *Program) resolveTask(t *task) {
 		when := ms
 		when.changing, when.steps = true, nil
 		n.check(m.When, when)
-		n.check(m.Cost, s)
+		n.check(m.Cost, plainly)
 		for i, st := range m.Steps {
+			ms.method, ms.step = m, st.Name
 			each := ms
 			each.each = each.each || st.ForEach != nil
 			n.check(st.ForEach, ms)
@@ -547,9 +560,6 @@ func (n *names) settle() {
 // later refuses the attributes of a task that this version does not carry out.
 func (p *Program) later(t *task) {
 	n := t.home
-	if t.Result != nil {
-		n.unsupported(place(t.Result), "result")
-	}
 	if a := t.Allow; a != nil {
 		for _, s := range a.Secrets {
 			n.unsupported(s.Range, "secrets")
@@ -639,7 +649,7 @@ func (p *Program) checks() {
 		if !t.Primitive() || !t.required() {
 			continue
 		}
-		in := env{}
+		in := env{"task": t.home.taskValue}
 		if t.ForEach != nil {
 			in["each"] = cty.ObjectVal(map[string]cty.Value{"key": cty.UnknownVal(cty.String), "value": cty.DynamicVal})
 		}
@@ -687,9 +697,9 @@ func (e *evaluator) localsFrom(o *evaluator) {
 	}
 }
 
-// assemble makes the units of all tasks and slaps, and those that more adds.
-func (p *Program) assemble(more func(*build)) *assembly {
-	b := &build{names: p.names, domain: &domain{order: p.order, byName: map[string]*unit{}}}
+// assemble makes the units of all tasks and slaps, and those that more adds, with results as far as they are known.
+func (p *Program) assemble(more func(*build), results map[string]string) *assembly {
+	b := &build{names: p.names, domain: &domain{order: p.order, results: results, values: map[*names]cty.Value{}, byName: map[string]*unit{}}}
 	for _, t := range p.order {
 		for _, m := range t.members {
 			if !t.required() && t.keys {
@@ -761,8 +771,13 @@ func (b *build) slap(s *lang.SLAP) {
 // domain is u as the planner's task.
 func (u *unit) domain() htn.Task {
 	t := htn.Task{Name: u.name, Params: u.params(), Operator: u.rule, When: u.when, Methods: u.methods, Cost: u.cost, Range: u.rng}
+	t.Open = u.open != nil
 	for _, n := range u.needs {
-		t.Needs = append(t.Needs, htn.Sub{Task: n.unit.name, Args: n.args})
+		args := n.args
+		if n.unit.traced() {
+			args = append(slices.Clone(args), begin(n.unit, args))
+		}
+		t.Needs = append(t.Needs, htn.Sub{Task: n.unit.name, Args: args})
 	}
 	return t
 }

@@ -35,7 +35,7 @@ task "t" {
 	got := map[hcl.Expression][]string{}
 	compiler.Compile(m, compiler.Options{Scoped: func(x hcl.Expression, names func() []string) { got[x] = names() }})
 	require.Equal(t, []string{"var.v", "fact::seen"}, got[task.ForEach])
-	require.Equal(t, []string{"var.v", "each.key", "each.value", "param.p", "fact::seen"}, got[task.Outputs])
+	require.Equal(t, []string{"var.v", "each.key", "each.value", "param.p", "task.t", "fact::seen"}, got[task.Outputs])
 	require.Contains(t, got[task.When], "fact::made")
 	require.Contains(t, got[task.Run], "self.outputs")
 	require.NotContains(t, got[task.Run], "fact::made")

@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -24,6 +25,8 @@ type task struct {
 	methods    []*lang.Method
 	keys       bool      // members are known
 	members    []*member // one without a key where there is no for_each
+	valued     bool      // its result or outputs are asked for
+	traced     bool      // it can lead to a reference to a step: see result.go
 	byKey      map[string]*member
 }
 
@@ -70,6 +73,12 @@ type unit struct {
 	calls   []*unit // steps of the methods
 	cost    float64
 	files   []string // outputs of a whole family or group are those of its needs
+
+	// open are the steps without whose results it cannot be planned, by ID; behind: by their names in the method above.
+	open   []string
+	behind bool
+	waits  []string // the same for its command
+	wraps  *wrapper // it stands for a step of a method that hangs on results
 }
 
 // derived is a value that a condition or an effect computes from parameters.
@@ -144,34 +153,6 @@ var taskType = cty.Capsule("task", reflect.TypeFor[member]())
 // familyMark marks the object of all members of a family, so that needing all of them is one need.
 type familyMark struct{ *task }
 
-// taskValues is what `task` is in the expressions of n's module.
-func (n *names) taskValues() cty.Value {
-	out := make(map[string]cty.Value, len(n.tasks))
-	for alias, sub := range n.uses { // order: a map again
-		if out[alias] = cty.DynamicVal; sub != nil {
-			out[alias] = sub.taskValue
-		}
-	}
-	for name, t := range n.tasks { // order: a map again
-		switch {
-		case t.ForEach == nil:
-			out[name] = cty.CapsuleVal(taskType, t.members[0])
-		case !t.keys:
-			out[name] = cty.DynamicVal
-		default:
-			members := make(map[string]cty.Value, len(t.members))
-			for _, m := range t.members {
-				members[m.key] = cty.CapsuleVal(taskType, m)
-			}
-			out[name] = cty.ObjectVal(members).Mark(familyMark{t})
-		}
-	}
-	if len(out) == 0 {
-		return cty.EmptyObjectVal
-	}
-	return cty.ObjectVal(out)
-}
-
 // reference is an element of needs or inputs: a path or a task.
 type reference struct {
 	pattern string
@@ -183,10 +164,15 @@ type reference struct {
 	unit    string // name of the unit that it means, once it is needed
 }
 
+var errUnknown = errors.New("an element is not known")
+
 // references takes the value of needs or inputs apart.
 func references(v cty.Value, x hcl.Expression) (out []reference, err error) {
 	v, _ = v.Unmark()
-	if v.IsNull() || !v.IsKnown() || !v.CanIterateElements() {
+	switch {
+	case !v.IsKnown():
+		return nil, errUnknown
+	case v.IsNull() || !v.CanIterateElements():
 		return nil, fmt.Errorf("a list is needed")
 	}
 	i := 0
@@ -209,6 +195,8 @@ func appendReference(out []reference, v cty.Value, at diag.Range) ([]reference, 
 	}
 	ty := v.Type()
 	switch {
+	case !v.IsKnown():
+		return nil, errUnknown
 	case v.IsNull():
 		return nil, fmt.Errorf("an element is null")
 	case ty == taskType:
@@ -218,6 +206,8 @@ func appendReference(out []reference, v cty.Value, at diag.Range) ([]reference, 
 		return append(out, reference{pattern: v.AsString(), at: at}), nil
 	case ty.IsObjectType() && family != nil && v.LengthInt() == len(family.members):
 		return append(out, reference{isTask: true, task: family, at: at}), nil
+	case ty.IsObjectType() && ty.HasAttribute("task") && ty.AttributeType("task") == taskType && !ty.HasAttribute("with"): // with its values
+		return appendReference(out, v.GetAttr("task"), at)
 	case ty.IsObjectType() && ty.HasAttribute("task") && (v.LengthInt() == 1 || v.LengthInt() == 2 && ty.HasAttribute("with")):
 		n := len(out)
 		out, err := appendReference(out, v.GetAttr("task"), at)

@@ -91,7 +91,11 @@ func nodeOf(kind string, data map[string]any) warp.Node {
 func (k *kernel) swsNode() warp.Node { return nodeOf("sws", map[string]any{"n": k.sws}) }
 func (k *kernel) runNode() warp.Node { return nodeOf("run", map[string]any{"n": k.run}) }
 func (k *kernel) candidate() warp.Node {
-	return nodeOf("candidate", map[string]any{"run": k.run, "n": k.plan.Candidate})
+	c := map[string]any{"run": k.run, "n": k.plan.Candidate}
+	if k.round > 0 {
+		c["round"] = k.round
+	}
+	return nodeOf("candidate", c)
 }
 
 // chose enters the present plan as the candidate of this run.
@@ -114,7 +118,7 @@ func (k *kernel) chose() error {
 			warp.AddEdge(warp.Edge{Kind: "in", From: k.runNode().ID(), To: k.swsNode().ID()}))
 	}
 	rw.Ops = append(rw.Ops, warp.AddNode(c), warp.AddEdge(warp.Edge{Kind: "chooses", From: intent.ID(), To: c.ID()}))
-	data := &Rewrite{Run: k.run, Cause: "plan", Candidate: k.plan.Candidate, Steps: len(k.plan.Steps)}
+	data := &Rewrite{Run: k.run, Cause: "plan", Candidate: k.plan.Candidate, Resumed: k.resumed, Steps: len(k.plan.Steps)}
 	for _, n := range k.plan.Tree {
 		if n.Method != "" {
 			data.Methods = append(data.Methods, n.Task+" by "+n.Method)
@@ -198,6 +202,9 @@ func (k *kernel) arrived(r *result) error {
 	k.steps[r.step].res = r
 	if r.err != nil {
 		return r.err
+	}
+	if s := &k.plan.Steps[r.step]; s.Result.Of != "" && r.outcome != Failed && r.outcome != Cancelled {
+		k.results[s.ID] = r.value
 	}
 	switch r.outcome {
 	case Ran, Cached:
@@ -312,7 +319,7 @@ func (k *kernel) remember(s *plan.Step, i int, r *result) error {
 		keys = append(keys, r.after)
 	}
 	for n, key := range keys {
-		node, err := warp.NewNode("step", stepNode{Run: k.run, N: n, ID: s.ID, Key: key[:], Action: blob, Task: s.Task})
+		node, err := warp.NewNode("step", stepNode{Run: k.run, N: n, ID: s.ID, Key: key[:], Action: blob, Task: s.Task, Result: []byte(r.value)})
 		if err != nil {
 			return err
 		}

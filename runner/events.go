@@ -43,8 +43,9 @@ type Rewrite struct {
 	Cause string `cbor:"cause"` // "plan", "step", "collapse", "undo", "aborted" of the System; "facts", "effect" of an SWS
 	Ops   []byte `cbor:"ops"`   // an encoded warp.Rewrite
 
-	// Cause "plan": the candidate that is walked now.
+	// Cause "plan": the candidate that is walked now. Resumed: the one before goes on, now that results are known.
 	Candidate int      `cbor:"candidate,omitempty"`
+	Resumed   bool     `cbor:"resumed,omitempty"`
 	Steps     int      `cbor:"steps,omitempty"`
 	Methods   []string `cbor:"methods,omitempty"`  // "image by podman", in tree order
 	Passed    []string `cbor:"passed,omitempty"`   // "image by docker: fact::installed("docker") is false"
@@ -96,6 +97,7 @@ const (
 	Failed    = "failed"    // for good
 	Cancelled = "cancelled" // because of something else
 	Skipped   = "skipped"   // never started
+	Unplanned = "unplanned" // in a forecast: its plan hangs on results
 )
 
 // Result is what a worker, or the cache, answered.
@@ -106,6 +108,7 @@ type Result struct {
 	Exit    int      `cbor:"exit,omitempty"`
 	Signal  int      `cbor:"signal,omitempty"`
 	Reason  string   `cbor:"reason,omitempty"` // failed: "exit 1", "timeout after 5s", "output bin/x missing"
+	Value   string   `cbor:"value,omitempty"`  // its result, if its task has one
 	Log     []byte   `cbor:"log,omitempty"`    // digest of its output in the store; empty: it printed nothing
 	Tail    string   `cbor:"tail,omitempty"`   // failed: the last lines of its output
 	Wall    int64    `cbor:"wall,omitempty"`   // nanoseconds

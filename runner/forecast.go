@@ -14,30 +14,42 @@ type Forecast struct {
 	Steps   []StepForecast // one for each step of the plan
 	Changes []string       // declared outputs of the steps that will run
 	Opaque  bool           // a step that will run does not say what it writes
+	// Results are those of the steps that need not run: with them, more of the plan may be known.
+	Results map[string]string
 }
 
 // StepForecast is what would become of one step.
 type StepForecast struct {
 	Runs    bool
-	Outcome string   // UpToDate, Cached or Ran
+	Outcome string   // UpToDate, Cached, Ran or Unplanned
 	Reasons []string // why it is not up to date
 }
 
 // Foresee looks at every step in plan order: what a step that will run feeds is said to run too, since nobody knows
 // yet what it will get.
 func Foresee(w Workspace, pl *plan.Plan, isolated bool, o Options) (*Forecast, error) {
-	k := &kernel{w: w, o: o, kinds: worker.Kinds(), tools: map[string]string{}}
+	k := &kernel{w: w, o: o, kinds: worker.Kinds(), tools: map[string]string{}, results: map[string]string{}}
 	if !isolated {
 		k.where = "copy"
 	}
 	if err := k.present(pl); err != nil {
 		return nil, err
 	}
-	out := &Forecast{Plan: pl, Steps: make([]StepForecast, len(pl.Steps))}
+	out := &Forecast{Plan: k.plan, Steps: make([]StepForecast, len(pl.Steps)), Results: k.results}
 	for i := range pl.Steps {
-		s, f := &pl.Steps[i], &out.Steps[i]
+		s, f := &k.plan.Steps[i], &out.Steps[i]
+		if unknown := slices.DeleteFunc(slices.Clone(s.Waits), func(id string) bool { _, known := k.results[id]; return known }); len(unknown) > 0 {
+			for _, id := range unknown {
+				f.Reasons = append(f.Reasons, "waits for the result of "+id)
+			}
+			f.Runs, f.Outcome = true, Ran
+		}
+		if s.Placeholder() {
+			f.Runs, f.Outcome, out.Opaque = true, Unplanned, true
+			continue
+		}
 		for _, e := range s.After {
-			if out.Steps[e.Step].Outcome != UpToDate {
+			if out.Steps[e.Step].Outcome != UpToDate && f.Outcome == "" {
 				f.Reasons = append(f.Reasons, "needs "+pl.Steps[e.Step].ID)
 			}
 		}
@@ -49,6 +61,10 @@ func Foresee(w Workspace, pl *plan.Plan, isolated bool, o Options) (*Forecast, e
 			f.Reasons = append(f.Reasons, "asks for "+strings.Join(asks, ", "))
 		}
 		if len(f.Reasons) == 0 {
+			if k.fill(i); k.steps[i].unfit != nil {
+				f.Outcome, f.Runs, f.Reasons = Failed, true, []string{k.steps[i].unfit.Error()}
+				continue
+			}
 			d, err := k.decide(i)
 			if m, ok := err.(*stepError); ok {
 				f.Outcome, f.Runs, f.Reasons = Failed, true, []string{m.reason}
@@ -56,6 +72,9 @@ func Foresee(w Workspace, pl *plan.Plan, isolated bool, o Options) (*Forecast, e
 			}
 			if err != nil {
 				return nil, err
+			}
+			if d.known != nil && s.Result.Of != "" {
+				k.results[s.ID] = string(d.known.data.Result)
 			}
 			if d.known != nil && d.stands {
 				f.Outcome = UpToDate

@@ -42,6 +42,11 @@ type kernel struct {
 	unsaid []effect   // effects that came before the run began in the history
 	tick   int
 
+	results map[string]string // by step ID, as far as they are known
+	given   map[string]string // those that the present plan was made with
+	round   int               // how many plans of this run were made for results
+	resumed bool              // the present plan is one of them
+
 	// the present plan
 	plan    *plan.Plan
 	files   *files
@@ -73,6 +78,7 @@ type stepState struct {
 	length     int  // steps on the longest way to the end
 	below      bits // steps whose layers it is over
 	res        *result
+	unfit      error // what is wrong with it, now that the results it waited for are known
 }
 
 // result is how a step ended, on its way into state.
@@ -90,6 +96,7 @@ type result struct {
 	event    Result
 	node     warp.NodeID // of the step in the System graph, once it is known
 	known    bool        // node is set: an earlier run made it
+	value    string      // its result
 	notes    []Observation
 	asserted []warp.NodeID // facts that its effects made true
 	err      error         // outcome failed or cancelled
@@ -98,7 +105,7 @@ type result struct {
 func newKernel(w Workspace, o Options) (*kernel, error) {
 	system := *w.System
 	k := &kernel{w: w, o: o, kinds: worker.Kinds(),
-		finished: map[cas.Digest]*result{}, tools: map[string]string{},
+		finished: map[cas.Digest]*result{}, tools: map[string]string{}, results: map[string]string{},
 		run: countNodes(system, "run") + 1, sws: countNodes(system, "sws")}
 	w.Journal.Sink, w.Journal.Run = o.Sink, k.run
 	var err error
@@ -144,6 +151,17 @@ func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outco
 		if err != nil {
 			return nil, err
 		}
+		if f == nil && ctx.Err() == nil && k.learned() {
+			if k.round++; k.round > maxRounds {
+				return k.end(pl, FailedRun, "its results lead to ever new plans", "", nil)
+			}
+			more, err := k.ask(ctx, next, Failure{Plan: pl, Step: -1})
+			if err != nil {
+				return k.end(pl, FailedRun, "no way on with the results of its steps: "+err.Error(), "", err)
+			}
+			pl, k.resumed = more, true
+			continue
+		}
 		if f == nil && ctx.Err() == nil {
 			if f, err = k.criteria(pl); err != nil {
 				return nil, err
@@ -163,12 +181,47 @@ func (k *kernel) apply(ctx context.Context, pl *plan.Plan, next Planner) (*Outco
 		if f.Step >= 0 {
 			name = pl.Steps[f.Step].ID
 		}
-		other, why := next.Next(ctx, *f)
+		other, why := k.ask(ctx, next, *f)
 		if why != nil || other == nil {
 			return k.end(pl, FailedRun, f.Reason, name, why)
 		}
 		k.failedWays = append(k.failedWays, ways(pl, f.Step)...)
-		pl = other
+		pl, k.resumed = other, false
+	}
+}
+
+// maxRounds bounds how often results lead to another plan.
+const maxRounds = 10_000
+
+// ask asks for the next plan, with the results that are known by now.
+func (k *kernel) ask(ctx context.Context, next Planner, f Failure) (*plan.Plan, error) {
+	k.given = maps.Clone(k.results)
+	f.Results = k.given
+	return next.Next(ctx, f)
+}
+
+// learned says that the present plan, which was walked to its end, has to be made again: results are known by now, or are
+// others than those that it was made with.
+func (k *kernel) learned() bool {
+	for i := range k.plan.Steps {
+		s := &k.plan.Steps[i]
+		was, given := k.given[s.ID]
+		if s.Placeholder() || given && was != k.results[s.ID] {
+			return true
+		}
+	}
+	return false
+}
+
+// fill makes step i whole: all that it waited for is known.
+func (k *kernel) fill(i int) {
+	if s := &k.plan.Steps[i]; len(s.Waits) > 0 {
+		whole, err := s.Fill(k.results)
+		if err != nil {
+			k.steps[i].unfit = err
+			return
+		}
+		*s = whole
 	}
 }
 
@@ -249,7 +302,7 @@ func (k *kernel) walk(ctx context.Context, pl *plan.Plan) (*Failure, error) {
 
 	ready := &frontier{k: k}
 	for i := range k.steps {
-		if k.steps[i].waits == 0 {
+		if k.steps[i].waits == 0 && !k.plan.Steps[i].Placeholder() {
 			heap.Push(ready, i)
 		}
 	}
@@ -305,8 +358,9 @@ func (k *kernel) walk(ctx context.Context, pl *plan.Plan) (*Failure, error) {
 			case r.outcome == Ran || r.outcome == Cached || r.outcome == UpToDate:
 				for _, d := range k.steps[r.step].dependents {
 					s := &k.steps[d]
-					if s.waits--; s.waits == 0 {
+					if s.waits--; s.waits == 0 && !k.plan.Steps[d].Placeholder() {
 						k.settle(d)
+						k.fill(d)
 						heap.Push(ready, d)
 					}
 				}
@@ -336,7 +390,9 @@ func (k *kernel) walk(ctx context.Context, pl *plan.Plan) (*Failure, error) {
 
 // present makes pl the present plan.
 func (k *kernel) present(pl *plan.Plan) (err error) {
-	k.plan = pl
+	own := *pl
+	own.Steps = slices.Clone(pl.Steps) // they are filled in
+	k.plan = &own
 	if k.files == nil {
 		k.files = newFiles(k.w.Base, k.w.Ignore, pl.Outputs)
 	} else {

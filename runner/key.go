@@ -88,6 +88,9 @@ func (k *kernel) action(s *plan.Step) ([]field, error) {
 	if s.DepsFile != "" {
 		out = append(out, field{"deps_file", s.DepsFile})
 	}
+	if s.Result.Of != "" {
+		out = append(out, field{"result", strings.TrimSuffix(string(s.Result.Of)+":"+s.Result.Path, ":")})
+	}
 	tools := s.Tools
 	if s.Command.Argv != nil {
 		tools = append([]string{s.Command.Argv[0]}, tools...)

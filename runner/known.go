@@ -22,6 +22,7 @@ type (
 		Key    []byte `cbor:"key"`
 		Action []byte `cbor:"action,omitempty"` // what it depended on besides inputs: the encoded fields, or the digest of a blob with them
 		Task   string `cbor:"task,omitempty"`
+		Result []byte `cbor:"result,omitempty"` // the value that it gave
 	}
 	artifactNode struct {
 		Path   string `cbor:"path"`

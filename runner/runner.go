@@ -25,17 +25,19 @@ import (
 
 // Planner gives the next plan for the intent after one has failed.
 type Planner interface {
-	// Next returns a plan that does not repeat the failure, nor one of those reported before. An error says why
-	// there is none.
+	// Next returns a plan that does not repeat the failure, nor one of those reported before; or the same one made with
+	// results, where nothing failed. An error says why there is none.
 	Next(ctx context.Context, f Failure) (*plan.Plan, error)
 }
 
-// Failure says why a plan did not succeed.
+// Failure says why a plan did not succeed. With neither a step nor a criterion nothing failed: what it left open can be
+// planned now.
 type Failure struct {
 	Plan      *plan.Plan
-	Step      int    // index of the step that failed for good; -1 when a criterion did not hold
-	Criterion string // its name
-	Reason    string // "exit 1"
+	Step      int               // index of the step that failed for good; -1 when a criterion did not hold
+	Criterion string            // its name
+	Reason    string            // "exit 1"
+	Results   map[string]string // of the steps of this run so far, by ID
 }
 
 // Workspace is what a run works with. The caller holds the workspace's run lock.

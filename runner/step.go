@@ -173,6 +173,9 @@ const reruns = 3
 func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Invocation)) error {
 	s := &k.plan.Steps[i]
 	below := k.steps[i].below
+	if err := k.steps[i].unfit; err != nil {
+		return &stepError{err.Error()}
+	}
 	if err := k.checkWhen(s, below); err != nil {
 		return err
 	}
@@ -191,12 +194,12 @@ func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Inv
 		if old := k.kept(d.key); old != nil {
 			r.outcome, r.layer, r.changes = old.outcome, old.layer, old.changes
 			r.node, r.known, r.event = old.node, old.known, old.event
-			r.inputs, r.after = old.inputs, old.after
+			r.inputs, r.after, r.value = old.inputs, old.after, old.value
 			r.notes = nil
 			return nil
 		}
 		if d.known != nil {
-			r.node, r.known, r.changes = d.known.node, true, d.known.changes
+			r.node, r.known, r.changes, r.value = d.known.node, true, d.known.changes, string(d.known.data.Result)
 			r.inputs = append(r.inputs, d.known.late...)
 			if d.stands {
 				r.outcome = UpToDate
@@ -262,6 +265,7 @@ func (k *kernel) restore(s *plan.Step, d *decision, r *result, begin func()) (bo
 		return false, err
 	}
 	r.layer, r.outcome = layer, Cached
+	r.event.Value = r.value
 	r.event.Changes = k.changesOf(layer.Changes())
 	return true, nil
 }
@@ -328,11 +332,15 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 		}
 	}}
 	kind := k.kinds[worker.KindOf(s.Command)]
+	var stdout *head
+	if s.Result.Of == plan.ResultStdout || s.Result.Of == plan.ResultJSON {
+		stdout = &head{}
+	}
 	start := k.o.Now()
 	layer, res, err := set.Run(ctx, slot, k.lower(below), sws.Command{
 		Argv: kind.Argv(s.Command), Env: env, Dir: s.Command.Dir, Mkdir: outputDirs(s), Binds: binds,
-		Network: s.Allow.Network, Output: out, Timeout: s.Timeout, Grace: k.o.Grace,
-		Small: s.Outputs != nil && !s.Allow.Network, Leaf: len(k.steps[i].dependents) == 0,
+		Network: s.Allow.Network, Output: out, Stdout: stdout.writer(), Timeout: s.Timeout, Grace: k.o.Grace,
+		Small: s.Outputs != nil && !s.Allow.Network && stdout == nil, Leaf: len(k.steps[i].dependents) == 0,
 	})
 	e := &r.event
 	if p, moved := changedPath(err); moved { // while it was copied for the step
@@ -365,6 +373,9 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	if reason != "" {
 		e.Tail = tail(log, 12)
 		return false, &stepError{reason}
+	}
+	if err := k.value(s, set, layer, below, stdout, r); err != nil {
+		return false, err
 	}
 	if err := k.judge(s, i, layer, r); err != nil {
 		return false, err

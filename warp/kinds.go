@@ -47,7 +47,7 @@ var nodeKinds = [...]nodeKind{
 		{name: "mode", shape: isInt}, {name: "path"}, {name: "size", shape: isInt, optional: true},
 		{name: "type", shape: isFileType}, {name: "digest", shape: isBytes}, {name: "target", optional: true}}},
 	{name: "candidate", occurs: true, fields: []fieldSpec{
-		{name: "n", shape: isInt}, {name: "run", shape: isInt}, {name: "method", optional: true}}},
+		{name: "n", shape: isInt}, {name: "run", shape: isInt}, {name: "round", shape: isInt, optional: true}, {name: "method", optional: true}}},
 	{name: kindFact},
 	{name: "intent", occurs: true, fields: []fieldSpec{{name: "run", shape: isInt}, {name: "target"}}},
 	{name: "observation", occurs: true, fields: []fieldSpec{
@@ -57,7 +57,7 @@ var nodeKinds = [...]nodeKind{
 	{name: "step", index: "key", occurs: true, fields: []fieldSpec{
 		{name: "n", shape: isInt, optional: true}, {name: "id", shape: isAny}, {name: "key", shape: isBytes}, {name: "run", shape: isInt},
 		{name: "args", shape: isAny, optional: true}, {name: "task", optional: true},
-		{name: "action", shape: isBytes, optional: true}, {name: "method", optional: true}}},
+		{name: "action", shape: isBytes, optional: true}, {name: "result", shape: isBytes, optional: true}, {name: "method", optional: true}}},
 	{name: "sws", index: "n", occurs: true, fields: []fieldSpec{{name: "n", shape: isInt}}},
 	{name: "task", fields: []fieldSpec{{name: "name"}}},
 	{name: "tick", occurs: true, fields: []fieldSpec{{name: "n", shape: isInt}}},

@@ -112,6 +112,9 @@ func (s *session) end(ctx context.Context, o *runner.Outcome, asked screen.Asked
 	if s.flags.JSON {
 		err = outcomeJSON(s, o, code)
 	} else {
+		if o.Failed == "" && o.NoPlan != nil { // nothing went wrong but the plan
+			s.diagnose(diagnostics(o.NoPlan))
+		}
 		_, err = s.out.WriteString(screen.Summary(s.style, o, asked))
 	}
 	if err == nil && code != exitDone {

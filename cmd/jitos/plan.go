@@ -192,6 +192,8 @@ func verb(f runner.StepForecast) string {
 	switch {
 	case f.Outcome == runner.Failed:
 		return "fails"
+	case f.Outcome == runner.Unplanned:
+		return "planned later"
 	case f.Runs:
 		return "runs"
 	case f.Outcome == runner.UpToDate:

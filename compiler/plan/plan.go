@@ -141,7 +141,34 @@ type Step struct {
 	Timeout  time.Duration // 0: none
 	NoCache  bool          // always runs
 	Later    []Later       // a step with any of these cannot be run
+	Result   Result
+
+	// Waits are the IDs of the steps without whose results the step is not known: those that were not when the plan was
+	// made. Fill makes it whole once all of them are; it may be called from any goroutine. Without Fill the step is a
+	// placeholder: what it and all that comes after it will be is for another plan, made with the results.
+	Waits []string
+	Fill  func(results map[string]string) (Step, error)
 }
+
+// Placeholder reports whether the step stands for what is not planned yet.
+func (s *Step) Placeholder() bool { return len(s.Waits) > 0 && s.Fill == nil }
+
+// Result is the value that a step gives to later ones. The zero value: none.
+type Result struct {
+	Of   ResultOf
+	Path string // ResultFile: the file
+}
+
+// ResultOf says what the value is taken from. As text, it is what [Plan] is made with.
+type ResultOf string
+
+// What a result is taken from: what the command prints on stdout, without the newlines at its end; that, which has to be
+// JSON; the text of a file.
+const (
+	ResultStdout ResultOf = "stdout"
+	ResultJSON   ResultOf = "json"
+	ResultFile   ResultOf = "file"
+)
 
 // Argument binds a parameter, of a rule or a task, to a value in canonical CBOR.
 type Argument struct {

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,12 +92,16 @@ type planner struct {
 }
 
 func (p *planner) Next(ctx context.Context, f runner.Failure) (*plan.Plan, error) {
-	if p.only {
+	resumed := f.Step < 0 && f.Criterion == "" // nothing failed: the same one, with results
+	if p.only && !resumed {
 		return nil, nil
 	}
-	if f.Step < 0 {
+	p.intent.Results = f.Results
+	switch {
+	case resumed:
+	case f.Step < 0:
 		p.skip++
-	} else {
+	default:
 		x, ok := p.program.Exclude(f.Plan, f.Step, f.Reason)
 		if !ok {
 			return nil, nil
@@ -106,7 +112,7 @@ func (p *planner) Next(ctx context.Context, f runner.Failure) (*plan.Plan, error
 	if err == nil {
 		err = refuse(pl)
 	}
-	if _, none := errors.AsType[*compiler.NoPlanError](err); none && f.Step < 0 {
+	if _, none := errors.AsType[*compiler.NoPlanError](err); none && f.Criterion != "" {
 		return nil, nil // what the criterion says is all there is to say
 	}
 	return pl, err
@@ -254,8 +260,23 @@ func (w *Workspace) Plan(ctx context.Context, r Request) (*runner.Forecast, erro
 		return nil, err
 	}
 	o := w.options()
-	o.Rule, o.Observed, o.Stale = p.program.Rule, p.program.Observed(), w.newProgram(p.program)
-	return runner.Foresee(w.runnerWorkspace(), p.first, w.isolated(), o)
+	o.Stale = w.newProgram(p.program)
+	return w.foresee(ctx, p, o)
+}
+
+// foresee looks ahead, with the results of steps that need not run.
+func (w *Workspace) foresee(ctx context.Context, p *planned, o runner.Options) (*runner.Forecast, error) {
+	o.Rule, o.Observed = p.program.Rule, p.program.Observed()
+	for pl := p.first; ; {
+		f, err := runner.Foresee(w.runnerWorkspace(), pl, w.isolated(), o)
+		open := func(s plan.Step) bool { return s.Placeholder() }
+		if err != nil || maps.Equal(f.Results, p.intent.Results) || !slices.ContainsFunc(pl.Steps, open) {
+			return f, err
+		}
+		if pl, err = p.Next(ctx, runner.Failure{Plan: pl, Step: -1, Results: f.Results}); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // isolated says whether steps would run at the workspace's own path.

@@ -318,16 +318,14 @@ func (w *Workspace) todo(ctx context.Context, r Request) ([]string, error) {
 	if w.graph, err = w.system(); err != nil {
 		return nil, err
 	}
-	o := w.options()
-	o.Rule, o.Observed = p.program.Rule, p.program.Observed()
-	f, err := runner.Foresee(w.runnerWorkspace(), p.first, w.isolated(), o)
+	f, err := w.foresee(ctx, p, w.options())
 	if err != nil {
 		return nil, err
 	}
 	todo := map[string]bool{}
 	for i, s := range f.Steps {
 		if s.Outcome != runner.UpToDate {
-			todo[p.first.Steps[i].ID] = true
+			todo[f.Plan.Steps[i].ID] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(todo)), nil

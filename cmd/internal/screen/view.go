@@ -140,7 +140,7 @@ func (v *View) candidate(d *runner.Rewrite) {
 	if d.Cause != "plan" {
 		return
 	}
-	if d.Candidate > 0 {
+	if d.Candidate > 0 && !d.Resumed {
 		way := ""
 		for _, m := range d.Methods {
 			if !slices.Contains(v.methods, m) {
