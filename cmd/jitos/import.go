@@ -9,12 +9,34 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/flyingrobots/jitos/cmd/internal/app"
 	"github.com/flyingrobots/jitos/cmd/internal/screen"
 	"github.com/flyingrobots/jitos/lang"
 )
 
 type importCmd struct {
+	File importFileCmd `cmd:"" default:"withargs" help:"A justfile, Taskfile.yml, package.json or Makefile: a workflow that runs the same."`
 	HDDL importHDDLCmd `cmd:"" name:"hddl" help:"A planning problem: types, tasks, methods and actions become facts, tasks and methods."`
+}
+
+type importFileCmd struct {
+	File   string `arg:"" help:"The justfile, Taskfile.yml, package.json or Makefile."`
+	Output string `short:"o" placeholder:"FILE" help:"Write FILE instead of main.jitos.hcl beside it; - is standard output. A file that exists is not replaced."`
+}
+
+func (c *importFileCmd) run(_ context.Context, s *session) error {
+	name := c.File
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(s.flags.Directory, name)
+	}
+	made, err := app.Import(name)
+	if err != nil {
+		return err
+	}
+	if made.Incomplete > 0 {
+		s.note(fmt.Sprintf("%d of the tasks have a comment that says what was not translated.", made.Incomplete))
+	}
+	return writeImported(s, cmp.Or(c.Output, filepath.Join(filepath.Dir(c.File), "main"+lang.Extension)), made.Text)
 }
 
 type importHDDLCmd struct {
@@ -41,7 +63,11 @@ func writeImported(s *session, name string, text []byte) error {
 		_, err := s.out.Write(text)
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(s.flags.Directory, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	at := name
+	if !filepath.IsAbs(at) {
+		at = filepath.Join(s.flags.Directory, name)
+	}
+	f, err := os.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return &usageError{fmt.Errorf("%s exists and is not replaced: remove it, or write another with -o FILE", name), "jitos import --help"}
 	}

@@ -31,6 +31,9 @@ func (c *initCmd) run(_ context.Context, s *session) error {
 	if len(made.Found) > 0 {
 		found = some(made.Found, 10)
 	}
+	for _, why := range made.Skipped {
+		s.note("Left out " + why)
+	}
 	return s.say("Found %s.\nWrote %s: %s.\nNext:  jitos list    %s    jitos plan    %s    jitos apply", found, made.File, strings.Join(made.Wrote, "; "),
 		s.style.Dim("what there is"), s.style.Dim("what would run"))
 }

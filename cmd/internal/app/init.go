@@ -1,33 +1,31 @@
 package app
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/flyingrobots/jitos/cmd/internal/convert"
 	"github.com/flyingrobots/jitos/lang"
 )
 
 // Initiated is what Init found and wrote.
 type Initiated struct {
-	Found []string // "a Makefile (7 targets)", "go.mod"
-	File  string
-	Wrote []string // "Go build, test and vet", "3 npm scripts"
+	Found   []string // "a Makefile (7 targets)", "go.mod"
+	File    string
+	Wrote   []string // "Go build, test and vet", "3 npm scripts"
+	Skipped []string // what was found and could not be read, and why
 }
 
-// workflow collects the tasks that Init writes.
-type workflow struct {
-	text  strings.Builder
-	names map[string]bool
-	first string // what the default slap achieves
-	out   Initiated
+// starter collects the tasks that Init writes.
+type starter struct {
+	fs.FS
+	w   *convert.Workflow
+	out Initiated
 }
 
 // Init looks at what is in dir and writes a small workflow that runs. It never replaces a file.
@@ -38,142 +36,225 @@ func Init(dir string) (*Initiated, error) {
 	if hasWorkflow(dir) {
 		return nil, usagef("there is a workflow already: `jitos list` shows what it has")
 	}
-	w := &workflow{names: map[string]bool{}, out: Initiated{File: "main" + lang.Extension}}
-	for _, look := range []func(string) error{w.golang, w.npm, w.makefile} {
-		if err := look(dir); err != nil {
-			return nil, err
-		}
+	s := &starter{FS: os.DirFS(dir), w: convert.New(), out: Initiated{File: "main" + lang.Extension}}
+	if _, err := fs.ReadDir(s, "."); err != nil {
+		return nil, err
 	}
-	if len(w.out.Wrote) == 0 {
-		w.hello()
+	for _, look := range []func(){s.golang, s.cargo, s.python, s.c} {
+		look()
 	}
-	head := "# A jitos workflow: `jitos list` shows what there is, `jitos plan` what would run, `jitos apply` runs it.\n" +
-		"# Steps run in a shadow of this directory; what they made enters it only when all went well.\n\n" +
-		fmt.Sprintf("jitos {\n  default = task.%s # what `jitos apply` means without a name\n}\n", w.first)
-	text, diags := lang.Format(w.out.File, []byte(head+w.text.String()))
-	if diags.HasErrors() {
-		return nil, fmt.Errorf("the workflow that was to be written is not well formed: %v", diags[0].Summary)
+	for _, f := range foreigners {
+		s.foreign(f)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, w.out.File), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	head := "A jitos workflow: `jitos list` shows what there is, `jitos plan` what would run, `jitos apply` runs it.\n" +
+		"Steps run in a shadow of this directory; what they made enters it only when all went well."
+	if len(s.w.Tasks()) == 0 {
+		s.out.Wrote = append(s.out.Wrote, "two small tasks to start from")
+		s.hello()
+	}
+	written, err := text(s.w, head)
 	if err != nil {
 		return nil, err
 	}
-	_, err = f.Write(text)
-	return &w.out, errors.Join(err, f.Close())
+	return &s.out, create(filepath.Join(dir, s.out.File), written)
 }
 
-func (w *workflow) task(name, body string) string {
-	name = strings.Trim(regexp.MustCompile(`[^a-z0-9_-]+`).ReplaceAllString(strings.ToLower(name), "-"), "-_0123456789")
-	if name == "" {
-		name = "target"
-	}
-	for base, n := name, 2; w.names[name]; n++ {
-		name = fmt.Sprintf("%s-%d", base, n)
-	}
-	w.names[name] = true
-	if w.first == "" {
-		w.first = name
-	}
-	fmt.Fprintf(&w.text, "\ntask %q {\n%s\n}\n", name, body)
-	return name
+func (s *starter) has(name string) bool {
+	info, err := fs.Stat(s, name)
+	return err == nil && info.Mode().IsRegular()
 }
 
-func (w *workflow) golang(dir string) error {
-	b, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+func (s *starter) read(name string) string {
+	b, err := fs.ReadFile(s, name)
 	if err != nil {
-		return err
+		s.out.Skipped = append(s.out.Skipped, fmt.Sprintf("%s: %s", name, err))
 	}
-	w.out.Found = append(w.out.Found, "go.mod")
-	w.out.Wrote = append(w.out.Wrote, "Go build, test and vet")
-	caches := "caches = { GOCACHE = \"go-build\", GOMODCACHE = \"go-mod\" } # kept between runs, in ~/.cache/jitos"
-	needs, inputs := "", `["go.mod", "**/*.go"]`
-	if _, err := os.Stat(filepath.Join(dir, "go.sum")); err == nil {
+	return string(b)
+}
+
+// task adds a task that runs one command line.
+func (s *starter) task(name, description, run string, c convert.Command, needs ...string) string {
+	t := &convert.Task{Name: s.w.Name(name), Description: description, Needs: needs}
+	c.Script = &convert.Script{}
+	c.Script.Whole(convert.Lit(run))
+	t.Stages = []convert.Stage{{Command: &c}}
+	s.w.Add(t)
+	return t.Name
+}
+
+// foreign translates a file of another tool. What its tasks are called tells them from those that are there.
+func (s *starter) foreign(f foreign) {
+	i := slices.IndexFunc(f.files, s.has)
+	if i < 0 {
+		return
+	}
+	name := f.files[i]
+	if s.w.Prefix = ""; len(s.w.Tasks()) > 0 {
+		s.w.Prefix = f.prefix
+	}
+	before := len(s.w.Tasks())
+	n, err := f.read(s.w, s, name)
+	if err != nil {
+		s.out.Skipped = append(s.out.Skipped, fmt.Sprintf("%s: %s", name, err))
+		return
+	}
+	s.out.Found = append(s.out.Found, fmt.Sprintf("%s (%s)", name, count(n, f.parts)))
+	if len(s.w.Tasks()) > before {
+		s.out.Wrote = append(s.out.Wrote, fmt.Sprintf(f.wrote, count(n, f.parts)))
+	}
+}
+
+func (s *starter) golang() {
+	if !s.has("go.mod") {
+		return
+	}
+	s.out.Found = append(s.out.Found, "go.mod")
+	s.out.Wrote = append(s.out.Wrote, "Go build, test and vet")
+	inputs := `["go.mod", "**/*.go"]`
+	if s.has("go.sum") {
 		inputs = `["go.mod", "go.sum", "**/*.go"]`
 	}
-	if strings.Contains(string(b), "require") {
-		w.first = "build"
-		w.task("modules", "description = \"Download the modules\"\ninputs = [\"go.mod\"]\n"+caches+
-			"\nallow {\n network = true # a task has what it declares, and nothing else\n}\nrun = \"go mod download\"")
-		needs = "needs = [task.modules]\n"
+	var needs []string
+	if strings.Contains(s.read("go.mod"), "require") {
+		needs = append(needs, s.task("modules", "Download the modules", "go mod download", convert.Command{Inputs: `["go.mod"]`}))
 	}
-	for _, t := range [][2]string{{"build", "Build every package"}, {"test", "Run the tests"}, {"vet", "Look for suspicious code"}} {
-		w.task(t[0], fmt.Sprintf("description = %q\n%sinputs = %s\n%s\nrun = \"go %s ./...\"", t[1], needs, inputs, caches, t[0]))
-	}
-	return nil
+	c := convert.Command{Inputs: inputs, Plain: true}
+	s.w.Default = s.task("build", "Build every package", "go build ./...", c, needs...)
+	s.task("test", "Run the tests", "go test ./...", c, needs...)
+	s.task("vet", "Look for suspicious code", "go vet ./...", c, needs...)
 }
 
-func (w *workflow) npm(dir string) error {
-	b, err := os.ReadFile(filepath.Join(dir, "package.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+func (s *starter) cargo() {
+	if !s.has("Cargo.toml") {
+		return
 	}
-	if err != nil {
-		return err
+	s.out.Found = append(s.out.Found, "Cargo.toml")
+	s.out.Wrote = append(s.out.Wrote, "Cargo build and test")
+	inputs := `["**/Cargo.toml", "**/*.rs"]`
+	if s.has("Cargo.lock") {
+		inputs = `["**/Cargo.toml", "Cargo.lock", "**/*.rs"]`
 	}
-	var pkg struct{ Scripts map[string]string }
-	if err := json.Unmarshal(b, &pkg); err != nil {
-		return usagef("package.json is not JSON: %s", err)
+	var needs []string
+	if strings.Contains(s.read("Cargo.toml"), "dependencies") {
+		needs = append(needs, s.task("crates", "Download the crates", "cargo fetch", convert.Command{Inputs: `["**/Cargo.toml"]`}))
 	}
-	n := len(pkg.Scripts)
-	w.out.Found = append(w.out.Found, fmt.Sprintf("package.json (%d %s)", n, plural(n, "script", "scripts")))
-	if n == 0 {
-		return nil
+	c := convert.Command{Inputs: inputs, Plain: true}
+	build := s.task("cargo-build", "Build every crate", "cargo build", c, needs...)
+	s.task("cargo-test", "Run the tests", "cargo test", c, build) // after it: both write target
+	if s.w.Default == "" {
+		s.w.Default = build
 	}
-	w.out.Wrote = append(w.out.Wrote, fmt.Sprintf("%d npm %s", n, plural(n, "script", "scripts")))
-	for _, s := range slices.Sorted(maps.Keys(pkg.Scripts)) {
-		w.task("npm-"+s, fmt.Sprintf("# it declares neither inputs nor outputs, so it always runs\ndescription = %q\nexec = [\"npm\", \"run\", \"--silent\", %q]", "npm run "+s, s))
-	}
-	return nil
 }
 
-var makeTarget = regexp.MustCompile(`(?m)^([A-Za-z0-9][A-Za-z0-9_.-]*)\s*:(?:[^=]|$)`)
-
-func (w *workflow) makefile(dir string) error {
-	for _, name := range []string{"GNUmakefile", "makefile", "Makefile"} {
-		b, err := os.ReadFile(filepath.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) {
+func (s *starter) python() {
+	var found []string
+	for _, name := range []string{"pyproject.toml", "requirements.txt", "setup.py"} {
+		if s.has(name) {
+			found = append(found, name)
+		}
+	}
+	if len(found) == 0 {
+		return
+	}
+	s.out.Found = append(s.out.Found, found...)
+	s.out.Wrote = append(s.out.Wrote, "Python check and test")
+	quiet := []convert.Arg{{Name: "PYTHONDONTWRITEBYTECODE", Value: convert.Lit("1")}}
+	python, needs := "python3", []string(nil)
+	if s.has("requirements.txt") {
+		python = ".venv/bin/python"
+		if _, err := fs.Stat(s, ".venv"); err != nil {
+			needs = append(needs, s.task("venv", "Install what the requirements list", "python3 -m venv .venv\n.venv/bin/python -m pip install -r requirements.txt",
+				convert.Command{Inputs: `["requirements.txt"]`, Outputs: `[".venv/"]`}))
+		}
+	}
+	check := s.task("check", "Compile every file", python+" -m compileall -q -f -x '/\\.' .",
+		convert.Command{Inputs: `["**/*.py"]`, Env: []convert.Arg{{Name: "PYTHONPYCACHEPREFIX", Value: convert.Lit("/tmp/pycache")}}, Plain: true}, needs...)
+	if s.w.Default == "" {
+		s.w.Default = check
+	}
+	for _, dir := range []string{"tests", "test", "."} {
+		if tests, err := fs.Glob(s, dir+"/test*.py"); err != nil || len(tests) == 0 {
 			continue
 		}
-		if err != nil {
-			return err
+		run := python + " -m unittest discover"
+		if dir != "." {
+			run += " -s " + dir + " -t ."
 		}
-		var targets []string
-		for _, m := range makeTarget.FindAllStringSubmatch(string(b), -1) {
-			if t := m[1]; !slices.Contains(targets, t) && !strings.Contains(t, ".") {
-				targets = append(targets, t)
+		for _, name := range found {
+			if strings.Contains(s.read(name), "pytest") {
+				run = python + " -m pytest -p no:cacheprovider"
 			}
 		}
-		n := len(targets)
-		w.out.Found = append(w.out.Found, fmt.Sprintf("a %s (%d %s)", name, n, plural(n, "target", "targets")))
-		if n == 0 {
-			return nil
-		}
-		w.out.Wrote = append(w.out.Wrote, fmt.Sprintf("%d %s as `make TARGET`", n, plural(n, "target", "targets")))
-		for _, t := range targets {
-			w.task("make-"+t, fmt.Sprintf("# make keeps its own graph: it always runs, and decides what to do\ndescription = %q\nexec = [\"make\", %q]", "make "+t, t))
-		}
-		return nil
+		s.task("py-test", "Run the tests", run, convert.Command{Env: quiet, Plain: true}, needs...)
+		break
 	}
-	return nil
+}
+
+var mainFunction = regexp.MustCompile(`(?m)^\s*(?:int|void)\s+main\s*\(`)
+
+// c is for sources that no build tool is for.
+func (s *starter) c() {
+	if slices.ContainsFunc(foreigners[:], func(f foreign) bool { return slices.ContainsFunc(f.files, s.has) }) || s.has("CMakeLists.txt") || s.has("meson.build") || s.has("configure") {
+		return
+	}
+	for _, dir := range []string{"", "src/"} {
+		sources, err := fs.Glob(s, dir+"*.c")
+		if err != nil || len(sources) == 0 {
+			continue
+		}
+		mains := 0
+		for _, name := range sources {
+			mains += len(mainFunction.FindAllString(s.read(name), -1))
+		}
+		s.out.Found = append(s.out.Found, fmt.Sprintf("%d C %s", len(sources), plural(len(sources), "file", "files")))
+		s.out.Wrote = append(s.out.Wrote, "compiling and linking C")
+		s.w.Raw("object", fmt.Sprintf(`task "object" {
+  description = "Compile one file"
+  for_each    = fileset(%q) # one step per file
+  inputs      = [each.key]
+  outputs     = ["build/${basename(each.key)}.o"]
+  deps_file   = "build/${basename(each.key)}.d" # headers become inputs as the compiler finds them
+  run         = "cc -O2 -Wall -MMD -MF build/${basename(each.key)}.d -c ${each.key} -o ${self.outputs[0]}"
+}`, dir+"*.c"))
+		link := `task "link" {
+  description = "Link the program"
+  inputs      = [task.object]
+  outputs     = ["bin/app"]
+  run         = "cc build/*.c.o -o ${self.outputs[0]} -lm"
+}`
+		if mains != 1 {
+			link = `task "link" {
+  description = "Put the objects into a library"
+  inputs      = [task.object]
+  outputs     = ["lib/libapp.a"]
+  run         = "ar rcs ${self.outputs[0]} build/*.c.o"
+}`
+		}
+		s.w.Raw("link", link)
+		if s.w.Default == "" {
+			s.w.Default = "link"
+		}
+		return
+	}
 }
 
 // hello is what an empty directory gets: two tasks that show the idea.
-func (w *workflow) hello() {
-	w.out.Wrote = append(w.out.Wrote, "two small tasks to start from")
-	w.first = "report"
-	w.task("numbers", `description = "Make some input"
+func (s *starter) hello() {
+	s.w.Default = "report"
+	s.w.Raw("numbers", `task "numbers" {
+  description = "Make some input"
   outputs     = ["build/numbers.txt"]
   inputs      = [] # none: it runs once
-  run         = "seq 1 10 > ${self.outputs[0]}"`)
-	w.task("report", `description = "Add the numbers up"
+  run         = "seq 1 10 > ${self.outputs[0]}"
+}`)
+	s.w.Raw("report", `task "report" {
+  description = "Add the numbers up"
   inputs      = ["build/numbers.txt"] # an output of the task above, so it comes first
   outputs     = ["build/sum.txt"]
   run         = <<-SH
     sum=0
     while read -r n; do sum=$((sum + n)); done < build/numbers.txt
     echo "the sum is $sum" | tee build/sum.txt
-  SH`)
+  SH
+}`)
 }
