@@ -82,6 +82,13 @@ func (s *starter) task(name, description, run string, c convert.Command, needs .
 	return t.Name
 }
 
+// prefix begins the names of the tasks that follow, if there are others.
+func (s *starter) prefix(prefix string) {
+	if s.w.Prefix = ""; len(s.w.Tasks()) > 0 {
+		s.w.Prefix = prefix
+	}
+}
+
 // foreign translates a file of another tool. What its tasks are called tells them from those that are there.
 func (s *starter) foreign(f foreign) {
 	i := slices.IndexFunc(f.files, s.has)
@@ -89,16 +96,18 @@ func (s *starter) foreign(f foreign) {
 		return
 	}
 	name := f.files[i]
-	if s.w.Prefix = ""; len(s.w.Tasks()) > 0 {
-		s.w.Prefix = f.prefix
-	}
+	s.prefix(f.prefix)
 	before := len(s.w.Tasks())
 	n, err := f.read(s.w, s, name)
 	if err != nil {
 		s.out.Skipped = append(s.out.Skipped, fmt.Sprintf("%s: %s", name, err))
 		return
 	}
-	s.out.Found = append(s.out.Found, fmt.Sprintf("%s (%s)", name, count(n, f.parts)))
+	article := ""
+	if filepath.Ext(name) == "" {
+		article = "a "
+	}
+	s.out.Found = append(s.out.Found, fmt.Sprintf("%s%s (%s)", article, name, count(n, f.parts)))
 	if len(s.w.Tasks()) > before {
 		s.out.Wrote = append(s.out.Wrote, fmt.Sprintf(f.wrote, count(n, f.parts)))
 	}
@@ -128,6 +137,7 @@ func (s *starter) cargo() {
 	if !s.has("Cargo.toml") {
 		return
 	}
+	s.prefix("cargo-")
 	s.out.Found = append(s.out.Found, "Cargo.toml")
 	s.out.Wrote = append(s.out.Wrote, "Cargo build and test")
 	inputs := `["**/Cargo.toml", "**/*.rs"]`
@@ -139,8 +149,8 @@ func (s *starter) cargo() {
 		needs = append(needs, s.task("crates", "Download the crates", "cargo fetch", convert.Command{Inputs: `["**/Cargo.toml"]`}))
 	}
 	c := convert.Command{Inputs: inputs, Plain: true}
-	build := s.task("cargo-build", "Build every crate", "cargo build", c, needs...)
-	s.task("cargo-test", "Run the tests", "cargo test", c, build) // after it: both write target
+	build := s.task("build", "Build every crate", "cargo build", c, needs...)
+	s.task("test", "Run the tests", "cargo test", c, build) // after it: both write target
 	if s.w.Default == "" {
 		s.w.Default = build
 	}
@@ -156,6 +166,7 @@ func (s *starter) python() {
 	if len(found) == 0 {
 		return
 	}
+	s.prefix("python-")
 	s.out.Found = append(s.out.Found, found...)
 	s.out.Wrote = append(s.out.Wrote, "Python check and test")
 	quiet := []convert.Arg{{Name: "PYTHONDONTWRITEBYTECODE", Value: convert.Lit("1")}}
@@ -185,7 +196,7 @@ func (s *starter) python() {
 				run = python + " -m pytest -p no:cacheprovider"
 			}
 		}
-		s.task("py-test", "Run the tests", run, convert.Command{Env: quiet, Plain: true}, needs...)
+		s.task("test", "Run the tests", run, convert.Command{Env: quiet, Plain: true}, needs...)
 		break
 	}
 }

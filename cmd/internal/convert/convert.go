@@ -60,8 +60,9 @@ type Stage struct {
 
 // Call is a call of another task.
 type Call struct {
-	Task string
-	With []Arg
+	Task  string
+	With  []Arg
+	Again bool // also where it has been carried out already
 }
 
 // Arg is an argument of a call, or an entry of an environment.
@@ -169,7 +170,7 @@ func (w *Workflow) HCL(head string) string {
 	for _, t := range w.tasks {
 		w.write(&b, t, ordered[t.Name])
 	}
-	return b.String()
+	return empty.Replace(b.String())
 }
 
 // comment is a text as lines of comment.
@@ -253,6 +254,8 @@ func (w *Workflow) write(b *strings.Builder, t *Task, ordered bool) {
 	w.method(b, t)
 }
 
+var empty = strings.NewReplacer("{\n}\n", "{}\n")
+
 func needs(b *strings.Builder, names []string, calls []Call) {
 	var list []string
 	for _, n := range names {
@@ -282,7 +285,7 @@ func object(args []Arg) string {
 // method writes the sequence of a task as its method.
 func (w *Workflow) method(b *strings.Builder, t *Task) {
 	m := &sequence{w: w, names: map[string]bool{}, done: map[string]bool{}}
-	m.add(t)
+	m.add(t, bindings(t, handOn(t)))
 	fmt.Fprintf(b, "\nmethod %q \"in-order\" {\n%s}\n", t.Name, m.text.String())
 	for _, p := range m.parts {
 		w.write(b, p, true)
@@ -294,32 +297,94 @@ type sequence struct {
 	w     *Workflow
 	text  strings.Builder
 	names map[string]bool
-	done  map[string]bool // calls, as written, of tasks that run once
+	done  map[string]bool // calls of tasks that run once
 	last  []string        // the steps of the stage before
 	parts []*Task         // tasks for the commands
 }
 
-func (m *sequence) add(t *Task) {
+// bind are the values of parameters.
+type bind map[string]Text
+
+// handOn are the parameters of a task as arguments.
+func handOn(t *Task) (with []Arg) {
+	for _, p := range t.Params {
+		with = append(with, Arg{p.Name, Code("param." + p.Name)})
+	}
+	return with
+}
+
+// bindings are the values of the parameters of t where it is called with these arguments.
+func bindings(t *Task, with []Arg) bind {
+	out := bind{}
+	for _, p := range t.Params {
+		if p.Default != nil {
+			out[p.Name] = out.text(*p.Default)
+		}
+		for _, a := range with {
+			if a.Name == p.Name {
+				out[p.Name] = a.Value
+			}
+		}
+	}
+	return out
+}
+
+var parameter = regexp.MustCompile(`\bparam\.([a-z][a-z0-9_-]*)`)
+
+// text puts values for parameters.
+func (b bind) text(t Text) (out Text) {
+	for _, p := range t {
+		if v, ok := b[strings.TrimPrefix(p.Code, "param.")]; ok && strings.HasPrefix(p.Code, "param.") {
+			out = append(out, v...)
+			continue
+		}
+		p.Code = parameter.ReplaceAllStringFunc(p.Code, func(name string) string {
+			if v, ok := b[strings.TrimPrefix(name, "param.")]; ok {
+				return v.Expr()
+			}
+			return name
+		})
+		out = append(out, p)
+	}
+	return out
+}
+
+// call is a call with values for parameters.
+func (b bind) call(c Call) Call {
+	out := Call{Task: c.Task, Again: c.Again}
+	for _, a := range c.With {
+		out.With = append(out.With, Arg{a.Name, b.text(a.Value)})
+	}
+	return out
+}
+
+// key tells calls apart.
+func (c Call) key() string { return c.Task + object(c.With) }
+
+// add adds the stages of a task with these values of its parameters.
+func (m *sequence) add(t *Task, b bind) {
 	for _, s := range t.Stages {
 		if s.Command != nil {
-			m.command(t, s.Command)
+			m.command(t, s.Command, b)
 			continue
 		}
 		var made []string
 		before := m.last
 		for _, c := range s.Calls {
+			c = b.call(c)
 			called := m.w.known[c.Task]
-			key := c.Task + object(c.With)
 			switch {
-			case called != nil && called.Once && m.done[key]:
-			case called != nil && called.Once && len(called.Params) == 0 && m.overlaps(called):
+			case called.Once && !c.Again && m.done[c.key()]:
+			case called.Once && !c.Again && m.overlaps(called, c):
 				// Some of what it calls has been run already: in line, so that it is not run again.
-				m.done[key] = true
+				m.done[c.key()] = true
 				m.last = before
-				m.add(called)
+				m.add(called, bindings(called, c.With))
 				made = append(made, m.last...)
 			default:
-				m.note(c)
+				if called.Once && !c.Again {
+					m.note(c)
+				}
 				made = append(made, m.step(c, before, len(s.Calls) > 1))
 			}
 		}
@@ -331,46 +396,51 @@ func (m *sequence) add(t *Task) {
 
 // note remembers what a call runs.
 func (m *sequence) note(c Call) {
-	t := m.w.known[c.Task]
-	if t == nil || m.done[c.Task+object(c.With)] {
+	if m.done[c.key()] {
 		return
 	}
-	m.done[c.Task+object(c.With)] = true
-	for _, s := range t.Stages {
-		for _, c := range s.Calls {
-			m.note(c)
-		}
-	}
+	m.done[c.key()] = true
+	m.w.calls(c, func(c Call) bool {
+		m.note(c)
+		return true
+	})
 }
 
-// overlaps reports whether t calls, by itself or through others, what has been run already.
-func (m *sequence) overlaps(t *Task) bool {
+// overlaps reports whether a call of t calls, by itself or through others, what has been run already.
+func (m *sequence) overlaps(t *Task, c Call) bool {
+	return !m.w.calls(c, func(c Call) bool {
+		called := m.w.known[c.Task]
+		return !called.Once || c.Again || !m.done[c.key()] && !m.overlaps(called, c)
+	})
+}
+
+// calls goes through the calls that a call makes, until one gives false.
+func (w *Workflow) calls(c Call, each func(Call) bool) bool {
+	t := w.known[c.Task]
+	b := bindings(t, c.With)
 	for _, s := range t.Stages {
-		for _, c := range s.Calls {
-			if called := m.w.known[c.Task]; called != nil && (called.Once && m.done[c.Task+object(c.With)] || m.overlaps(called)) {
-				return true
+		for _, inner := range s.Calls {
+			if !each(b.call(inner)) {
+				return false
 			}
 		}
 	}
-	return false
+	return true
 }
 
 // command makes a task of a command, once, and a step that calls it.
-func (m *sequence) command(t *Task, c *Command) {
-	c2 := Call{}
-	for _, p := range t.Params {
-		c2.With = append(c2.With, Arg{p.Name, Code("param." + p.Name)})
-	}
-	if c2.Task = m.w.partOf(c); c2.Task == "" {
+func (m *sequence) command(t *Task, c *Command, b bind) {
+	name := m.w.partOf(c)
+	if name == "" {
 		part := &Task{Name: unique(m.w.names, t.Name+"-commands", "task"), Needs: t.Needs, Stages: []Stage{{Command: c}}}
 		for _, p := range t.Params {
 			part.Params = append(part.Params, Param{Name: p.Name})
 		}
 		m.w.known[part.Name] = part
 		m.parts = append(m.parts, part)
-		c2.Task = part.Name
+		name = part.Name
 	}
-	m.last = []string{m.step(c2, m.last, false)}
+	m.last = []string{m.step(b.call(Call{Task: name, With: handOn(t)}), m.last, false)}
 }
 
 // partOf is the task that was made of a command, "" if there is none.

@@ -219,6 +219,9 @@ func (t *translator) stages(r *recipe) (stages []convert.Stage, err error) {
 			}
 		}
 	}
+	if t.reaches(r, r, map[*recipe]bool{}) {
+		return nil, errors.New("it comes back to itself")
+	}
 	before, err := t.calls(r, r.before)
 	if err != nil {
 		return nil, err
@@ -242,14 +245,42 @@ func (t *translator) stages(r *recipe) (stages []convert.Stage, err error) {
 	return stages, err
 }
 
+// reaches reports whether r depends on a recipe, or runs it.
+func (t *translator) reaches(r, to *recipe, seen map[*recipe]bool) bool {
+	var names []string
+	for _, d := range slices.Concat(r.before, r.after) {
+		names = append(names, d.name)
+	}
+	for _, l := range r.body {
+		if name, ok := strings.CutPrefix(strings.TrimLeft(l, "@- \t"), "just "); ok {
+			names = append(names, strings.TrimSpace(name))
+		}
+	}
+	for _, name := range names {
+		if called := t.recipes[t.target(name)]; called != nil && !seen[called] {
+			seen[called] = true
+			if called == to || t.reaches(called, to, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// target is the recipe that a name or an alias means.
+func (t *translator) target(name string) string {
+	for _, a := range t.f.aliases {
+		if name == a[0] {
+			return a[1]
+		}
+	}
+	return name
+}
+
 // calls are the dependencies of a recipe.
 func (t *translator) calls(r *recipe, list []dependency) (out []convert.Call, err error) {
 	for _, d := range list {
-		for _, a := range t.f.aliases {
-			if d.name == a[0] {
-				d.name = a[1]
-			}
-		}
+		d.name = t.target(d.name)
 		called := t.recipes[d.name]
 		if called == nil {
 			return nil, fmt.Errorf("it depends on %s, which is not in this file", d.name)
@@ -326,11 +357,11 @@ func (t *translator) body(r *recipe) ([]convert.Stage, error) {
 		if strings.HasPrefix(text, "#") && t.on("ignore-comments") {
 			continue
 		}
-		if name, ok := strings.CutPrefix(text, "just "); ok && !ignore && t.recipes[strings.TrimSpace(name)] != nil {
+		if name, ok := strings.CutPrefix(text, "just "); ok && !ignore && t.recipes[t.target(strings.TrimSpace(name))] != nil {
 			if err := flush(); err != nil {
 				return nil, err
 			}
-			stages = append(stages, convert.Stage{Calls: []convert.Call{{Task: t.names[strings.TrimSpace(name)]}}})
+			stages = append(stages, convert.Stage{Calls: []convert.Call{{Task: t.names[t.target(strings.TrimSpace(name))], Again: true}}})
 			continue
 		}
 		got, err := t.interpolate(text, r, s)
