@@ -474,14 +474,20 @@ func (p *Program) failure(g *goal, err error, broken diag.List) error {
 	d := diag.Diagnostic{Code: CodeNoPlan, Subject: g.rng, Label: g.name, Summary: "no way to achieve " + g.name, Detail: "Make one of these conditions true, or add a method."}
 	w := whyNot{d: &d, told: map[*htn.Refusal]bool{}, p: p}
 	w.refusal(&no.Why, 1)
+	for _, rel := range w.missing {
+		if by := p.asserting(rel); len(by) > 0 {
+			d.Detail += fmt.Sprintf("\nfact::%s is asserted by task %s: with needs = [task.%s], what asks for it comes after.", rel, strings.Join(by, ", "), by[0])
+		}
+	}
 	return &NoPlanError{Target: g.name, list: diag.List{d}}
 }
 
 // whyNot writes a tree of refusals as related places.
 type whyNot struct {
-	d    *diag.Diagnostic
-	told map[*htn.Refusal]bool
-	p    *Program
+	d       *diag.Diagnostic
+	told    map[*htn.Refusal]bool
+	p       *Program
+	missing []string // facts that should hold and do not
 }
 
 // maxReasons is how many lines of "why not" are shown.
@@ -517,7 +523,23 @@ func (w *whyNot) refusal(r *htn.Refusal, depth int) {
 		if o.Below != nil {
 			w.refusal(o.Below, depth+1)
 		}
+		if rel, _, ok := strings.Cut(o.Cond, "("); ok && w.p.relations[rel] != nil && !slices.Contains(w.missing, rel) {
+			w.missing = append(w.missing, rel)
+		}
 	}
+}
+
+// asserting names the tasks whose effects assert a fact, in written order.
+func (p *Program) asserting(rel string) (out []string) {
+	for _, u := range p.base.units {
+		if u.rule != nil && !slices.Contains(out, u.task.Name) && slices.ContainsFunc(u.rule.Add, func(n warp.NodePattern) bool {
+			is, _, ok := n.Fact()
+			return ok && is == rel
+		}) {
+			out = append(out, u.task.Name)
+		}
+	}
+	return out
 }
 
 // condition is one that did not hold, as written. The planner names facts of rules without their namespace.
