@@ -1,6 +1,8 @@
 package compiler
 
 import (
+	"time"
+
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/flyingrobots/jitos/lang"
@@ -58,6 +60,9 @@ type Intent struct {
 	Args   map[string]string // of a task: like Options.Vars
 	// Results are those of steps, by the step's ID, as far as they are known: a plan goes on where it had to wait for them.
 	Results map[string]string
+	// Past says how long the last step of each task took that has run. It is asked for a slap that prefers the shortest
+	// duration; nil: nothing has run.
+	Past func() (map[string]time.Duration, error)
 }
 
 // NoPlanError says that an intent is known but no candidate achieves it, and why.

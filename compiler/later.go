@@ -135,9 +135,6 @@ func (b *build) workers() {
 
 // laterOfSLAP is what a slap asks for that is not carried out.
 func laterOfSLAP(s *lang.SLAP) (out []plan.Later) {
-	if s.Prefer != "" && s.Prefer != "order" {
-		out = append(out, plan.Later{What: "prefer", Value: quote(s.Prefer), Range: s.Range})
-	}
 	if s.Speculate > 1 {
 		out = append(out, plan.Later{What: "speculate", Value: fmt.Sprint(s.Speculate), Range: s.Range})
 	}

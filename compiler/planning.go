@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -82,6 +83,9 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 	}
 	if g.slap != nil {
 		problem.Goal = []htn.Sub{{Task: "slap." + g.slap.Name}, {Task: "slap." + g.slap.Name + ".success"}}
+		if err := prefer(&problem, g.slap.Prefer, a, in); err != nil {
+			return nil, err
+		}
 	} else {
 		goal := htn.Sub{Task: g.unit}
 		if u := a.byName[g.unit]; u.traced() {
@@ -127,6 +131,25 @@ func (p *Program) forget(reads int) func() {
 		}
 		p.names.reads = p.names.reads[:reads]
 	}
+}
+
+// prefer says which candidate comes first. What never ran lasts no time: so it is tried, and then known.
+func prefer(problem *htn.Problem, what string, a *assembly, in Intent) error {
+	switch what {
+	case "cost":
+		problem.Prefer = htn.Cheapest
+	case "duration":
+		problem.Prefer = htn.Fastest
+		past := map[string]time.Duration{}
+		if in.Past != nil {
+			var err error
+			if past, err = in.Past(); err != nil {
+				return fmt.Errorf("how long tasks took: %w", err)
+			}
+		}
+		problem.Duration = func(task string) float64 { return past[a.byName[task].task.Name].Seconds() }
+	}
+	return nil
 }
 
 // Relations are the facts that the program declares, in written order.

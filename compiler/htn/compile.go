@@ -646,46 +646,58 @@ func (p *Program) findOpen() {
 	}
 }
 
-// findLengths orders ways by how many steps a plan has that uses it, at least.
-func (p *Program) findLengths() {
+// least finds the smallest values of tasks that follow from those of the tasks that they use; of what nothing ends
+// it is infinite.
+func (p *Program) least(of func(task int32, least []float64) float64) []float64 {
 	users := p.users()
-	least := make([]int, len(p.tasks))
+	least := make([]float64, len(p.tasks))
 	queued := make([]bool, len(p.tasks))
 	var queue []int32
 	for i := range p.tasks {
-		least[i] = math.MaxInt32
+		least[i] = math.Inf(1)
 		queued[i] = true
 		queue = append(queue, int32(i))
 	}
-	length := func(w *way) (n int) {
+	for k := 0; k < len(queue); k++ {
+		i := queue[k]
+		queued[i] = false
+		n := of(i, least)
+		if n >= least[i] {
+			continue
+		}
+		least[i] = n
+		for _, u := range users[i] {
+			if !queued[u] {
+				queued[u] = true
+				queue = append(queue, u)
+			}
+		}
+	}
+	return least
+}
+
+// findLengths orders ways by how many steps a plan has that uses it, at least.
+func (p *Program) findLengths() {
+	length := func(w *way, least []float64) (n float64) {
 		for _, s := range w.subs {
-			n = min(n+least[s.task], math.MaxInt32)
+			n += least[s.task]
 		}
 		return n
 	}
-	for k := 0; k < len(queue); k++ {
-		t, n := &p.tasks[queue[k]], math.MaxInt32
-		queued[queue[k]] = false
-		if t.op != nil {
-			n = 1
-		} else if t.group() {
-			n = 0
+	least := p.least(func(i int32, least []float64) float64 {
+		t := &p.tasks[i]
+		switch {
+		case t.op != nil:
+			return 1
+		case t.group():
+			return 0
 		}
+		n := math.Inf(1)
 		for j := range t.ways {
-			if t.op == nil {
-				n = min(n, length(&t.ways[j]))
-			}
+			n = min(n, length(&t.ways[j], least))
 		}
-		if n < least[queue[k]] {
-			least[queue[k]] = n
-			for _, u := range users[queue[k]] {
-				if !queued[u] {
-					queued[u] = true
-					queue = append(queue, u)
-				}
-			}
-		}
-	}
+		return n
+	})
 	for i := range p.tasks {
 		t := &p.tasks[i]
 		if len(t.ways) < 2 {
@@ -695,7 +707,7 @@ func (p *Program) findLengths() {
 		for j := range order {
 			order[j] = int32(j)
 		}
-		slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(length(&t.ways[a]), length(&t.ways[b])) })
+		slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(length(&t.ways[a], least), length(&t.ways[b], least)) })
 		if !slices.IsSorted(order) {
 			t.byLength = order
 		}

@@ -151,7 +151,18 @@ type Problem struct {
 	Unordered bool       // the goals may be achieved in any order, also interleaved; else one after the other
 	Exclude   []Exclusion
 	Limits    Limits
+	Prefer    Preference
+	Duration  func(task string) float64 // for Fastest: how long a step of a primitive task lasts; a pure function
 }
+
+// Preference says which candidate comes first.
+type Preference uint8
+
+const (
+	Written  Preference = iota // what a reader of the domain expects: methods in written order
+	Cheapest                   // the least cost, and then ascending; of equal ones the one written first
+	Fastest                    // the shortest critical path by Duration that a bounded search finds; ascending among those
+)
 
 // Exclusion forbids what has failed. With a Method it is that method for the ground task; without, it is the
 // ground primitive task as a step, wherever it occurs.

@@ -26,7 +26,8 @@ type frame struct {
 	next   int32     // how many of them have been tried
 	count  int32     // of how many
 	more   []choice  // where to find others
-	cost   float64   // of the plan up to here
+	least  float64   // what a plan costs, or lasts, at least that goes on from here: see prefer.go
+	pruned bool      // from here on, something was not tried because it cannot be better
 	self   key       // of a recursive task being tried, and the facts
 	inside int32     // the frame + 1 that last took such a task apart, in search.latest
 	nested bool      // the task is below itself too often
@@ -79,6 +80,7 @@ type search struct {
 	cut      bool              // that has kept something from being tried
 	why      *refusal          // of the whole
 	told     map[key]bool      // the candidates so far, by what they consist of
+	prefer   *preference       // nil: the written order
 }
 
 // ban is an [Exclusion].
@@ -92,6 +94,9 @@ type ban struct {
 // [*NoPlanError] when there is none at all, and with [*LimitError] when the context or a limit ends it; a [*DomainError] says that the
 // problem makes no sense, and the error of a [Guard] is passed on as it is.
 func (p *Program) Plans(ctx context.Context, prob Problem) iter.Seq2[Candidate, error] {
+	if prob.Prefer != Written {
+		return p.preferred(ctx, prob)
+	}
 	return func(yield func(Candidate, error) bool) {
 		s, err := p.newSearch(prob)
 		if err != nil {
@@ -187,6 +192,9 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 	if s.parallel {
 		s.rounds = slices.Insert(s.rounds, 1, round{nesting: 1, share: share})
 	}
+	if prob.Prefer != Written {
+		s.estimate(prob)
+	}
 	s.nextRound()
 	return s, nil
 }
@@ -220,11 +228,17 @@ func (s *search) nextRound() bool {
 		s.pullers[which] = newPuller(s.w, s.round.serial)
 	}
 	s.puller = s.pullers[which]
-	s.tabled = s.round.serial && !s.p.shared
+	s.tabled = s.round.serial && !s.p.shared && s.prefer == nil
 	s.cut, s.seen, s.latest, s.hopeless = false, map[key]*refusal{}, map[key]int32{}, map[key]*hopeless{}
 	s.w.undo(mark{sum: s.w.zero})
 	first := s.expand(&pending{task: -1, shared: -1}, &s.root, s.goals, -1, nil)
-	s.frames = append(s.frames[:0], frame{agenda: first, enter: s.w.mark(), turn: -1, low: none, deps: noSpan})
+	least := 0.0
+	if s.prefer != nil {
+		s.prefer.full = true
+		clear(s.prefer.spent)
+		least = s.prefer.start(s)
+	}
+	s.frames = append(s.frames[:0], frame{agenda: first, enter: s.w.mark(), turn: -1, low: none, deps: noSpan, least: least})
 	s.seen[s.w.sum] = s.open
 	return true
 }
@@ -312,6 +326,9 @@ func (s *search) nextPlan(ctx context.Context) (bool, error) {
 	for len(s.frames) > 0 {
 		if s.effort() >= s.until {
 			s.cut = true
+			if s.prefer != nil {
+				s.prefer.full = false
+			}
 			return false, nil
 		}
 		if s.nodes%1024 == 0 && ctx.Err() != nil {
@@ -365,6 +382,9 @@ func (s *search) step() (after *agenda, ok bool, err error) {
 			f.way = f.turn
 			if by := s.p.tasks[f.pick.task].byLength; s.round.short && by != nil {
 				f.way = by[f.turn]
+			}
+			if s.prefer != nil && s.prefer.ways[f.pick.task] != nil {
+				f.way = s.prefer.ways[f.pick.task][f.turn]
 			}
 			if err := s.bind(f); err != nil {
 				return nil, false, err
@@ -560,6 +580,11 @@ func (s *search) bindOf(f *frame, n int32) []int32 {
 func (s *search) descend(after *agenda) error {
 	f := &s.frames[len(s.frames)-1]
 	was := s.seen[s.w.sum]
+	least := s.boundOf(f)
+	if s.prefer != nil && s.prefer.pointless(s.w.sum, least) {
+		f.pruned = true
+		return nil
+	}
 	switch {
 	case was == s.open:
 		f.low = -1
@@ -581,13 +606,8 @@ func (s *search) descend(after *agenda) error {
 	case s.bytes() > s.limits.Bytes:
 		return limit("bytes", s.limits.Bytes)
 	}
-	t := &s.p.tasks[f.pick.task]
-	cost := f.cost + t.cost
-	if t.op == nil && !t.group() {
-		cost = f.cost + t.ways[f.way].cost
-	}
 	s.seen[s.w.sum] = s.open
-	s.frames = append(s.frames, frame{agenda: after, enter: s.w.mark(), turn: -1, binds: int32(len(s.binds)), cost: cost, low: none, deps: noSpan})
+	s.frames = append(s.frames, frame{agenda: after, enter: s.w.mark(), turn: -1, binds: int32(len(s.binds)), least: least, low: none, deps: noSpan})
 	return nil
 }
 
@@ -608,6 +628,16 @@ func (s *search) retreat() {
 	// That a task is not tried below itself leaves nothing out if it cannot be achieved anyway; if it can, then maybe
 	// with other facts at the end.
 	s.cut = s.cut || f.again && (f.solved || f.low < int32(last))
+	if s.prefer != nil && (f.pruned || f.solved) {
+		s.prefer.leave(&f)
+	}
+	if f.pruned { // it may lead to a plan all the same
+		delete(s.seen, f.enter.sum)
+		if last > 0 {
+			s.frames[last-1].pruned = true
+		}
+		return
+	}
 	if f.solved {
 		s.seen[f.enter.sum] = s.solved
 		f.span.leave(nil, false)

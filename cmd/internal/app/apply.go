@@ -151,6 +151,7 @@ func (w *Workspace) plan(ctx context.Context, r Request) (*planned, error) {
 			return nil, &diag.ListError{List: diags}
 		}
 	}
+	in.Past = func() (map[string]time.Duration, error) { return w.durations(ctx) }
 	out := &planned{planner: planner{program: p, intent: in}}
 	system, err := w.system()
 	if err != nil {
@@ -160,6 +161,20 @@ func (w *Workspace) plan(ctx context.Context, r Request) (*planned, error) {
 		return nil, err
 	}
 	out.first, err = p.Plan(ctx, in, out.facts, nil, 0)
+	return out, err
+}
+
+// durations are how long the last step of each task took.
+func (w *Workspace) durations(ctx context.Context) (map[string]time.Duration, error) {
+	runs, err := w.Runs(ctx)
+	out := map[string]time.Duration{}
+	for _, r := range runs {
+		for _, s := range slices.Backward(r.Steps) {
+			if _, newer := out[s.Invocation.Task]; !newer && s.Outcome == runner.Ran {
+				out[s.Invocation.Task] = s.Duration()
+			}
+		}
+	}
 	return out, err
 }
 

@@ -158,7 +158,7 @@ func (s *Saved) compare(now *Saved) error {
 	}
 	moved = append(moved, runner.Moved(s.Inputs, now.Inputs)...)
 	if moved == nil && !bytes.Equal(s.Plan, now.Plan) {
-		moved = append(moved, "another version of jitos made it, which plans otherwise")
+		moved = append(moved, "planning finds another way now: tasks took other times since, or another version of jitos made the plan")
 	}
 	if moved != nil {
 		return &MovedError{moved}
