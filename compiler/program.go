@@ -36,6 +36,7 @@ type Program struct {
 	slaps     map[string]*slap
 	observed  []warp.Node
 	diags     diag.List
+	scoped    func(hcl.Expression, func() []string) // see [Scopes]
 }
 
 // assembly is a domain and what its units are.
@@ -77,12 +78,7 @@ func Compile(m *lang.Module, o Options) (*Program, diag.List) {
 			outer(r)
 		}
 	}
-	p := &Program{tasks: map[string]*task{}, relations: map[string]*relation{}, rules: map[string]warp.Rule{}, slaps: map[string]*slap{}}
-	room := maxModules
-	e := newFindings()
-	p.names = p.enter(newUniverse(m, "", &room), nil, o, e)
-	p.declare()
-	p.resolve()
+	p, e := resolved(m, o, nil)
 	p.settle()
 	p.target()
 	p.checks()
@@ -95,6 +91,17 @@ func Compile(m *lang.Module, o Options) (*Program, diag.List) {
 	})
 	p.diags, e.diags = slices.Concat(o.Known, own), nil
 	return p, own
+}
+
+// resolved is a program as far as its names are resolved, which scoped is told of if it is not nil.
+func resolved(m *lang.Module, o Options, scoped func(hcl.Expression, func() []string)) (*Program, *findings) {
+	p := &Program{tasks: map[string]*task{}, relations: map[string]*relation{}, rules: map[string]warp.Rule{}, slaps: map[string]*slap{}, scoped: scoped}
+	room := maxModules
+	e := newFindings()
+	p.names = p.enter(newUniverse(m, "", &room), nil, o, e)
+	p.declare()
+	p.resolve()
+	return p, e
 }
 
 // about reports whether the known error k is about what d is about, or a part of it.
@@ -182,7 +189,7 @@ func sources(m *lang.Module, seen map[*lang.Module]bool, tell func(file string))
 // enter gives the variables of a module their values, and those of the modules that it uses, which it computes.
 func (p *Program) enter(u *universe, use *lang.Use, o Options, f *findings) *names {
 	f.diags = append(f.diags, u.variables(o.Vars, use, o.Open)...)
-	n := &names{evaluator: u.newEvaluator(o.World, false, f), u: u, given: o.Vars, scoped: o.Scoped, tasks: map[string]*task{}, uses: map[string]*names{}}
+	n := &names{evaluator: u.newEvaluator(o.World, false, f), u: u, given: o.Vars, scoped: p.scoped, tasks: map[string]*task{}, uses: map[string]*names{}}
 	p.modules = append(p.modules, n)
 	for _, d := range u.module.Facts {
 		r := u.relations[d.Name]

@@ -11,7 +11,7 @@ import (
 )
 
 // What an editor offers is what the compiler would accept.
-func TestScoped(t *testing.T) {
+func TestScopes(t *testing.T) {
 	src := `
 variable "v" { default = 1 }
 fact "seen" {
@@ -33,7 +33,7 @@ task "t" {
 	require.Empty(t, ds)
 	task := m.Tasks[0]
 	got := map[hcl.Expression][]string{}
-	compiler.Compile(m, compiler.Options{Scoped: func(x hcl.Expression, names func() []string) { got[x] = names() }})
+	compiler.Scopes(m, compiler.Options{}, func(x hcl.Expression, names func() []string) { got[x] = names() })
 	require.Equal(t, []string{"var.v", "fact::seen"}, got[task.ForEach])
 	require.Equal(t, []string{"var.v", "each.key", "each.value", "param.p", "task.t", "fact::seen"}, got[task.Outputs])
 	require.Contains(t, got[task.When], "fact::made")

@@ -4,10 +4,9 @@ import (
 	"context"
 	"io/fs"
 
-	"github.com/hashicorp/hcl/v2"
-
 	"github.com/flyingrobots/jitos/cmd/internal/app"
 	"github.com/flyingrobots/jitos/cmd/internal/lsp"
+	"github.com/flyingrobots/jitos/compiler"
 	"github.com/flyingrobots/jitos/lang"
 	"github.com/flyingrobots/jitos/lang/diag"
 )
@@ -24,16 +23,16 @@ func (c *lspCmd) run(ctx context.Context, s *session) error {
 			w.Close()
 		}
 	}()
-	check := func(dir string, afresh bool, load func(fsys, std fs.FS) (*lang.Module, diag.List), scoped func(hcl.Expression, func() []string)) (diag.List, error) {
+	draft := func(dir string, afresh bool, load func(fsys, std fs.FS) (*lang.Module, diag.List), look func(*lang.Module, compiler.Options, diag.List)) error {
 		w := open[dir]
 		if w == nil {
 			var err error
 			if w, err = app.Open(app.Options{Dir: dir, Here: true}); err != nil {
-				return nil, err
+				return err
 			}
 			open[dir] = w
 		}
-		return w.Check(afresh, load, scoped)
+		return w.Draft(afresh, load, look)
 	}
-	return lsp.Serve(ctx, s.stdin, s.out, lsp.Options{Check: check, Version: app.Version})
+	return lsp.Serve(ctx, s.stdin, s.out, lsp.Options{Draft: draft, Version: app.Version})
 }

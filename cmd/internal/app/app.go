@@ -16,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/hcl/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/flyingrobots/jitos/compiler"
@@ -62,7 +61,7 @@ type Workspace struct {
 	module  *lang.Module
 	fresh   *compiler.Program // compiled from base before there was anything of ours, for the plan that comes next
 	outside outside
-	checked time.Time // when base was looked at for [Workspace.Check]
+	drafted time.Time // when base was looked at for [Workspace.Draft]
 
 	readings []lang.Reading // what the workflow looked up as it was compiled and planned
 }
@@ -307,27 +306,34 @@ func statTool(p string) (size, mtime int64, err error) {
 // Loading reads the workflow of a workspace and the modules that it uses, as [lang.Load] does.
 type Loading func(fsys, std fs.FS) (*lang.Module, diag.List)
 
-// Check is [Workspace.Validate] for an editor: it writes nothing, also not to finish what a dead process left, reads the
-// workflow by load, and is told what scoped wants to know (see [compiler.Options]). afresh says that files may have changed
-// since the last time; else they are taken for what they were, for a while.
-func (w *Workspace) Check(afresh bool, load Loading, scoped func(hcl.Expression, func() []string)) (diag.List, error) {
-	if w.base == nil || afresh || time.Since(w.checked) > 2*time.Second {
+// Draft looks at the workflow for an editor, which reads it by load: its texts may not be saved yet. It writes nothing, also
+// not to finish what a dead process left. look is called with what was read, what to compile it with, and what is wrong so far.
+// afresh says that files may have changed since the last time; else they are taken for what they were, for a while.
+func (w *Workspace) Draft(afresh bool, load Loading, look func(*lang.Module, compiler.Options, diag.List)) error {
+	if w.base == nil || afresh || time.Since(w.drafted) > 2*time.Second {
 		if err := w.lookAfresh(nil); err != nil {
-			return nil, err
+			return err
 		}
-		w.checked = time.Now()
+		w.drafted = time.Now()
 	}
-	_, diags := w.compileBy(load, compiler.Options{Scoped: scoped, Open: true})
-	return diags, nil
+	m, o, diags := w.load(load)
+	o.Open = true
+	look(m, o, diags)
+	return nil
 }
 
 // compile loads and compiles the workflow as the workspace is now. The program is usable only without errors.
 func (w *Workspace) compile() (*compiler.Program, diag.List) {
-	load := func(fsys, std fs.FS) (*lang.Module, diag.List) { return lang.Load(fsys, ".", std) }
-	return w.compileBy(load, compiler.Options{})
+	m, o, diags := w.load(func(fsys, std fs.FS) (*lang.Module, diag.List) { return lang.Load(fsys, ".", std) })
+	if diags.HasErrors() && len(m.Tasks) == 0 {
+		return nil, diags
+	}
+	p, more := compiler.Compile(m, o)
+	return p, append(diags, more...).Sorted()
 }
 
-func (w *Workspace) compileBy(load Loading, o compiler.Options) (*compiler.Program, diag.List) {
+// load reads the workflow, and says with what it is to be compiled.
+func (w *Workspace) load(load Loading) (*lang.Module, compiler.Options, diag.List) {
 	w.readings = nil
 	world := lang.World{Read: func(r lang.Reading) { w.readings = append(w.readings, r) }, FS: sws.NewView(w.base, nil), Ignored: w.ignore.Match, LookPath: w.program, Env: w.env,
 		Digest: func(p string) (string, error) {
@@ -338,20 +344,15 @@ func (w *Workspace) compileBy(load Loading, o compiler.Options) (*compiler.Progr
 	w.module = m
 	w.ignore = runner.NewIgnore(w.root, w.base, m.Settings.Ignore)
 	world.Ignored = w.ignore.Match
-	if diags.HasErrors() && len(m.Tasks) == 0 {
-		return nil, diags
-	}
-	o.Vars = map[string]compiler.Given{}
+	vars := map[string]compiler.Given{}
 	sources, wrong := w.sources(m)
 	diags = append(diags, wrong...)
 	for name, list := range sources {
 		if i := slices.IndexFunc(list, func(s source) bool { return s.there }); i >= 0 {
-			o.Vars[name] = list[i].Given
+			vars[name] = list[i].Given
 		}
 	}
-	o.World, o.Known = world, diags
-	p, more := compiler.Compile(m, o)
-	return p, append(diags, more...).Sorted()
+	return m, compiler.Options{Vars: vars, World: world, Known: diags}, diags
 }
 
 func reasonOf(err error) string {

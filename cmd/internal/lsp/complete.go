@@ -441,7 +441,7 @@ func (c *completer) scope() (*lang.Module, []string) {
 	front := strings.TrimSuffix(c.head, c.word)
 	whole := front + standIn + c.tail[len(wordAfter(c.tail)):]
 	for _, variant := range []string{whole, front + standIn + c.closing()} {
-		a, err := c.w.analyze(c.with(variant), true)
+		a, err := c.w.analyze(c.with(variant), scoped)
 		if err != nil || a.module == nil {
 			continue
 		}

@@ -24,21 +24,21 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty/function"
 
+	"github.com/flyingrobots/jitos/compiler"
 	"github.com/flyingrobots/jitos/lang"
 	"github.com/flyingrobots/jitos/lang/diag"
 )
 
-// Check compiles the workspace in dir, which load reads, and returns all diagnostics. afresh says that files on disk may
-// have changed since the last time. scoped, if not nil, is that of the compiler's options.
-type Check func(dir string, afresh bool, load func(fsys, std fs.FS) (*lang.Module, diag.List), scoped func(hcl.Expression, func() []string)) (diag.List, error)
+// Draft looks at the workspace in dir, which load reads. look is called with what it read, what to compile it with, and what
+// is wrong so far. afresh says that files on disk may have changed since the last time.
+type Draft func(dir string, afresh bool, load func(fsys, std fs.FS) (*lang.Module, diag.List), look func(*lang.Module, compiler.Options, diag.List)) error
 
 // Options are what a server is made of.
 type Options struct {
-	Check   Check
+	Draft   Draft
 	Version string // of jitos
 }
 
@@ -409,7 +409,7 @@ func (s *server) workspace(dir string) *workspace {
 	w := s.workspaces[dir]
 	if w == nil {
 		w = &workspace{
-			dir: dir, check: s.o.Check, dirty: true, afresh: true,
+			dir: dir, draft: s.o.Draft, dirty: true, afresh: true,
 			known: map[string]*text{}, index: map[*hclsyntax.Body][]mention{}, told: map[string]string{},
 		}
 		s.workspaces[dir] = w
@@ -432,7 +432,7 @@ func (s *server) open(w *workspace) map[string]*text {
 func (s *server) update(w *workspace) bool {
 	if w.dirty {
 		w.dirty = false
-		a, err := w.analyze(s.open(w), false)
+		a, err := w.analyze(s.open(w), compiled)
 		if err != nil {
 			s.log(err.Error())
 			return w.current != nil

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"github.com/flyingrobots/jitos/compiler"
 	"github.com/flyingrobots/jitos/lang"
 	"github.com/flyingrobots/jitos/lang/diag"
 )
@@ -19,7 +20,7 @@ import (
 // workspace is a directory whose workflow files are one module, with the modules that it uses.
 type workspace struct {
 	dir     string // absolute, as the editor calls it
-	check   Check
+	draft   Draft
 	loader  lang.Loader
 	known   map[string]*text // by path: what was on disk the last time
 	std     []string         // the sources of built-in modules
@@ -46,29 +47,36 @@ type scope struct {
 	names func() []string
 }
 
-// analyze looks at the workspace with the texts that are open, by path in it. scoped says whether scopes are wanted.
-func (w *workspace) analyze(open map[string]*text, scoped bool) (*analysis, error) {
-	a := &analysis{modules: map[string]*lang.Module{}}
+// depth is how far an analysis goes.
+type depth int
+
+const (
+	compiled depth = iota // all problems are known
+	scoped                // what expressions may refer to is known
+)
+
+// analyze looks at the workspace with the texts that are open, by path in it.
+func (w *workspace) analyze(open map[string]*text, to depth) (*analysis, error) {
+	a := &analysis{modules: map[string]*lang.Module{}, texts: map[string]*text{}}
 	load := func(fsys, std fs.FS) (*lang.Module, diag.List) {
-		d := &draft{FS: fsys, open: open, known: w.known, texts: map[string]*text{}}
-		a.texts = d.texts
-		m, diags := w.loader.Load(d, ".", std)
 		w.std = nil
 		if there, err := fs.ReadDir(std, "."); err == nil {
 			for _, e := range there {
 				w.std = append(w.std, "std/"+e.Name())
 			}
 		}
+		return w.loader.Load(&draft{FS: fsys, open: open, known: w.known, texts: a.texts}, ".", std)
+	}
+	err := w.draft(w.dir, w.afresh, load, func(m *lang.Module, o compiler.Options, diags diag.List) {
 		a.module = m
 		a.use(m)
-		return m, diags
-	}
-	var note func(hcl.Expression, func() []string)
-	if scoped {
-		note = func(x hcl.Expression, names func() []string) { a.scopes = append(a.scopes, scope{x.Range(), names}) }
-	}
-	var err error
-	a.diags, err = w.check(w.dir, w.afresh, load, note)
+		if to == scoped {
+			compiler.Scopes(m, o, func(x hcl.Expression, names func() []string) { a.scopes = append(a.scopes, scope{x.Range(), names}) })
+			return
+		}
+		_, more := compiler.Compile(m, o)
+		a.diags = append(diags, more...).Sorted()
+	})
 	w.afresh = false
 	return a, err
 }
