@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -122,12 +123,11 @@ func (p *planner) Next(ctx context.Context, f runner.Failure) (*plan.Plan, error
 func refuse(pl *plan.Plan) error {
 	var list diag.List
 	for _, r := range pl.Refused() {
-		d := diag.Diagnostic{Code: compiler.CodeUnsupported, Subject: r.Range, Summary: "this version of jitos does not carry out " + r.What, Label: r.Value,
-			Detail: "Nothing was run. `jitos plan` shows what it would do; remove it, or use a version that has it."}
-		if r.Step != "" {
-			d.Summary += ", which " + r.Step + " asks for"
-		}
-		list = append(list, d)
+		list = append(list, diag.Diagnostic{
+			Code: compiler.CodeUnsupported, Subject: r.Range, Label: r.Value,
+			Summary: fmt.Sprintf("%s asks for %s, which this version does not carry out", cmp.Or(r.Step, pl.Target), r.What),
+			Detail:  "Nothing was run. Remove it, or use a version of jitos that has it.",
+		})
 	}
 	return list.Err()
 }
