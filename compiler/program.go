@@ -151,7 +151,11 @@ func (p *Program) Targets() []Target { return slices.Clone(p.targets) }
 // digest has one form for what a program depends on: sources, variables, readings.
 func digest(m *lang.Module, vars map[string]Given, told []lang.Reading) [32]byte {
 	var list []any
-	sources(m, map[*lang.Module]bool{}, func(file string) { list = append(list, []any{file, m.Source(file)}) })
+	for _, m := range m.All() {
+		for _, f := range m.Files() {
+			list = append(list, []any{f, m.Source(f)})
+		}
+	}
 	set := []any{}
 	for _, v := range m.Variables {
 		switch g, ok := vars[v.Name]; {
@@ -170,20 +174,6 @@ func digest(m *lang.Module, vars map[string]Given, told []lang.Reading) [32]byte
 		b = fmt.Appendf(nil, "%q %q %q", list, set, read)
 	}
 	return sha256.Sum256(b)
-}
-
-// sources tells the files of m and of the modules that it uses, each once.
-func sources(m *lang.Module, seen map[*lang.Module]bool, tell func(file string)) {
-	if m == nil || seen[m] {
-		return
-	}
-	seen[m] = true
-	for _, f := range m.Files() {
-		tell(f)
-	}
-	for _, u := range m.Uses {
-		sources(u.Module, seen, tell)
-	}
 }
 
 // enter gives the variables of a module their values, and those of the modules that it uses, which it computes.

@@ -14,7 +14,7 @@ import (
 	"github.com/flyingrobots/jitos/lang/diag"
 )
 
-// The specification is true: its examples load, and it names every function.
+// The specification is true: its examples load.
 func TestSpecification(t *testing.T) {
 	doc, err := os.ReadFile(filepath.Join("..", "docs", "language.md"))
 	require.NoError(t, err)
@@ -25,9 +25,6 @@ func TestSpecification(t *testing.T) {
 		var shown strings.Builder
 		require.NoError(t, diag.Printer{Source: m.Source}.Print(&shown, diags))
 		require.Empty(t, diags, shown.String())
-	}
-	for name := range lang.Functions(lang.World{}) { // order: each is checked alone
-		require.Regexp(t, "`"+name+"[`(]", string(doc), "function %s is not described", name)
 	}
 }
 

@@ -1,6 +1,8 @@
 package lang
 
 import (
+	"slices"
+
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -307,3 +309,16 @@ func (m *Module) Body(file string) *hclsyntax.Body { return m.bodies[file] }
 
 // Files are the module's files in the order they were read.
 func (m *Module) Files() []string { return m.files }
+
+// All are m and the modules that it uses, directly or through others, each once, and after the one that uses it.
+func (m *Module) All() []*Module {
+	out := []*Module{m}
+	for i := 0; i < len(out); i++ {
+		for _, u := range out[i].Uses {
+			if u.Module != nil && !slices.Contains(out, u.Module) {
+				out = append(out, u.Module)
+			}
+		}
+	}
+	return out
+}

@@ -40,6 +40,8 @@ func commands() []entry {
 		{"replay", "look", &replayCmd{}, "Fold the history without running anything, and compare every digest."},
 		{"verify", "look", &verifyCmd{}, "Check everything that is kept: history, objects, graph, index."},
 		{"doctor", "look", &doctorCmd{}, "Say what holds on this machine, and how to get the rest."},
+		{"functions", "look", &functionsCmd{}, "List the functions of the language, or explain one."},
+		{"docs", "look", &docsCmd{}, "Write what a module takes and gives, as Markdown."},
 		{"explain", "look", &explainCmd{}, "Explain the code of a diagnostic, as JT3311."},
 		{"version", "look", &versionCmd{}, "Show the version."},
 		{"apply", "do", &applyCmd{}, "Run what is needed and let the result into the workspace, whole or not at all."},

@@ -148,7 +148,11 @@ func (c *varsCmd) run(ctx context.Context, s *session) error {
 	if c.Explain != "" {
 		i := slices.IndexFunc(vars, func(v app.Variable) bool { return v.Name == c.Explain })
 		if i < 0 {
-			return unknownVariable(c.Explain, vars)
+			var names []string
+			for _, v := range vars {
+				names = append(names, v.Name)
+			}
+			return unknown("variable", c.Explain, names, "jitos vars")
 		}
 		vars = vars[i : i+1]
 		problems = slices.DeleteFunc(problems, func(d diag.Diagnostic) bool { return !vars[0].Concerns(d) })
@@ -167,20 +171,6 @@ func (c *varsCmd) run(ctx context.Context, s *session) error {
 		err = problems.Err()
 	}
 	return err
-}
-
-func unknownVariable(name string, vars []app.Variable) error {
-	var names []string
-	for _, v := range vars {
-		names = append(names, v.Name)
-	}
-	text := "there is none"
-	if s, ok := diag.Suggest(name, names); ok {
-		text = "did you mean " + s + "?"
-	} else if len(names) > 0 {
-		text = "there is " + strings.Join(names, ", ")
-	}
-	return &usageError{err: fmt.Errorf("unknown variable %s: %s", strconv.Quote(name), text), help: "jitos vars --help"}
 }
 
 // writeVariables lists variables with their values, where these come from, and what they are for.

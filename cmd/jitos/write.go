@@ -15,6 +15,7 @@ import (
 	"github.com/flyingrobots/jitos/cmd/internal/screen"
 	"github.com/flyingrobots/jitos/lang"
 	"github.com/flyingrobots/jitos/lang/diag"
+	"github.com/flyingrobots/jitos/runner"
 )
 
 type initCmd struct{}
@@ -70,7 +71,8 @@ func (c *validateCmd) run(ctx context.Context, s *session) error {
 
 type fmtCmd struct {
 	Check bool     `help:"Change nothing; exit with 1 and name the files that would change."`
-	Files []string `arg:"" optional:"" name:"file" help:"The files (default: all of the workspace); - is standard input."`
+	Diff  bool     `help:"Change nothing; show what would change."`
+	Files []string `arg:"" optional:"" name:"file" help:"The files (default: those of the workspace and of its modules); - is standard input."`
 }
 
 func (c *fmtCmd) run(_ context.Context, s *session) error {
@@ -84,7 +86,7 @@ func (c *fmtCmd) run(_ context.Context, s *session) error {
 			return err
 		}
 		defer w.Close()
-		if names, err = filepath.Glob(filepath.Join(globQuote(w.Root()), "*"+lang.Extension)); err != nil {
+		if names, err = w.Files(); err != nil {
 			return err
 		}
 	}
@@ -104,12 +106,15 @@ func (c *fmtCmd) run(_ context.Context, s *session) error {
 			continue
 		}
 		unformatted = true
-		if !c.Check {
-			if err := replace(name, out); err != nil {
-				return err
-			}
+		switch {
+		case c.Diff:
+			err = s.showDiff(shown, src, out)
+		case c.Check:
+			err = s.say("%s", shown)
+		default:
+			err = cmp.Or(replace(name, out), s.say("%s", shown))
 		}
-		if err := s.say("%s", shown); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -134,26 +139,27 @@ func (c *fmtCmd) filter(s *session) error {
 		s.sources = func(string) []byte { return src }
 		return list.Err()
 	}
-	if c.Check {
-		if !bytes.Equal(src, out) {
-			return &toldError{exitFailed}
-		}
-		return nil
+	switch {
+	case c.Diff:
+		err = s.showDiff("stdin", src, out)
+	case !c.Check:
+		_, err = s.out.Write(out)
 	}
-	_, err = s.out.Write(out)
+	if err == nil && c.Check && !bytes.Equal(src, out) {
+		err = &toldError{exitFailed}
+	}
 	return err
 }
 
-// globQuote makes a directory's name stand for itself in a pattern.
-func globQuote(dir string) string {
-	var b bytes.Buffer
-	for _, c := range []byte(dir) {
-		if bytes.IndexByte([]byte(`*?[\`), c) >= 0 {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(c)
+// showDiff shows what a text becomes.
+func (s *session) showDiff(name string, before, after []byte) error {
+	side := func(text []byte) (runner.Entry, func() ([]byte, error)) {
+		return runner.Entry{Type: "file", Size: int64(len(text))}, func() ([]byte, error) { return text, nil }
 	}
-	return b.String()
+	f := screen.File{Path: name}
+	f.Before, f.ReadBefore = side(before)
+	f.After, f.ReadAfter = side(after)
+	return screen.Diff(s.out, s.style, f)
 }
 
 // shorten is the name of a file as seen from here.

@@ -143,6 +143,21 @@ func hasWorkflow(dir string) bool {
 // Root is the absolute path of the workspace, without symbolic links.
 func (w *Workspace) Root() string { return w.root }
 
+// Files are the paths of the workflow files, and of those of the modules in the workspace that they use.
+func (w *Workspace) Files() ([]string, error) {
+	m, diags := lang.Load(os.DirFS(w.root), ".", stdlib.Modules())
+	unreadable := slices.DeleteFunc(diags, func(d diag.Diagnostic) bool { return d.Code != lang.CodeUnreadable })
+	var out []string
+	for _, m := range m.All() {
+		for _, f := range m.Files() {
+			if !strings.HasPrefix(f, lang.StdPrefix) {
+				out = append(out, filepath.Join(w.root, f))
+			}
+		}
+	}
+	return out, unreadable.Err()
+}
+
 // Source returns the text of a workflow file, or of a file of values, for diagnostics.
 func (w *Workspace) Source(file string) []byte {
 	if w.module != nil && w.module.Source(file) != nil {

@@ -1,7 +1,6 @@
 package lsp
 
 import (
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -9,7 +8,6 @@ import (
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/function"
 
 	"github.com/flyingrobots/jitos/lang"
 )
@@ -396,9 +394,8 @@ func (c *completer) expression(a *lang.Attribute) {
 	if len(a.Refs) > 0 && c.attr != "needs" {
 		return
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.functions)) {
-		f := c.functions[name]
-		c.add(completionItem{Label: name, Kind: kindFunction, Detail: signature(name, f), Documentation: markdown(f.Description())}, name+"(")
+	for _, f := range c.functions {
+		c.add(completionItem{Label: f.Name, Kind: kindFunction, Detail: f.Call, Documentation: markdown(aboutFunction(f))}, f.Name+"(")
 	}
 }
 
@@ -494,18 +491,6 @@ func (c *completer) closing() string {
 
 // description is what is said of a name.
 type description struct{ detail, text string }
-
-// signature is how a function is called.
-func signature(name string, f function.Function) string {
-	var params []string
-	for _, p := range f.Params() {
-		params = append(params, p.Name)
-	}
-	if p := f.VarParam(); p != nil {
-		params = append(params, p.Name+"…")
-	}
-	return name + "(" + strings.Join(params, ", ") + ")"
-}
 
 // typeName is a type as it is written, "" for any.
 func typeName(t cty.Type) string {

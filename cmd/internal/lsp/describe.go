@@ -2,6 +2,7 @@ package lsp
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -106,11 +107,8 @@ func (s *server) about(w *workspace, x *mention, in *lang.Module) description {
 		return description{}
 	}
 	if sym.kind == "function" {
-		if f, ok := s.functions[sym.name]; ok {
-			return description{signature(sym.name, f), f.Description()}
-		}
-		if sym.name == "facts" {
-			return description{"facts(name)", "The rows of a fact that hold, as a list of objects."}
+		if i := slices.IndexFunc(s.functions, func(f lang.FunctionDoc) bool { return f.Name == sym.name }); i >= 0 {
+			return description{s.functions[i].Call, aboutFunction(s.functions[i])}
 		}
 		return description{}
 	}
@@ -258,4 +256,8 @@ func initial(m *lang.Module, x hcl.Expression) string {
 		return " = …"
 	}
 	return " = " + text
+}
+
+func aboutFunction(f lang.FunctionDoc) string {
+	return fmt.Sprintf("%s\n\n`%s` is `%s`", f.Doc, f.Example, f.Result)
 }

@@ -25,7 +25,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/zclconf/go-cty/cty/function"
 
 	"github.com/flyingrobots/jitos/compiler"
 	"github.com/flyingrobots/jitos/lang"
@@ -51,7 +50,7 @@ const quiet = 5 * time.Millisecond
 
 // Serve answers an editor until it says exit, the stream ends, or ctx does.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
-	s := &server{o: o, out: out, schema: lang.Describe(), functions: lang.Functions(lang.World{}), documents: map[string]*text{}, homes: map[string]string{}, workspaces: map[string]*workspace{}}
+	s := &server{o: o, out: out, schema: lang.Describe(), functions: lang.FunctionDocs(), documents: map[string]*text{}, homes: map[string]string{}, workspaces: map[string]*workspace{}}
 	incoming, ended := make(chan []byte, 64), make(chan error, 1) // some room: what comes in may cancel what waits
 	go func() {                                                   // it ends with the stream, or with the process
 		r := bufio.NewReaderSize(in, 64<<10)
@@ -106,7 +105,7 @@ type server struct {
 	out        io.Writer
 	broken     error // of out: nobody listens any more
 	schema     *lang.Schema
-	functions  map[string]function.Function
+	functions  []lang.FunctionDoc
 	snippets   bool // the editor fills them in
 	queue      []message
 	state      state
