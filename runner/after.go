@@ -1,12 +1,15 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/sws"
@@ -188,11 +191,14 @@ func Clean(ctx context.Context, w Workspace, pl *plan.Plan, o Options) (out *Out
 				dirs = append(dirs, c.Path)
 			default:
 				gone[c.Path] = true
+				for d := path.Dir(c.Path); d != "." && wholly(&pl.Steps[i], d); d = path.Dir(d) { // it stood there when the step ran last
+					dirs = append(dirs, d)
+				}
 			}
 		}
 	}
 	// directories go when nothing else is in them
-	slices.SortFunc(dirs, func(a, b string) int { return len(b) - len(a) })
+	slices.SortFunc(dirs, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	for _, d := range slices.Compact(dirs) {
 		names, _, err := w.Base.Dir(d)
 		if err != nil {
@@ -221,6 +227,13 @@ func Clean(ctx context.Context, w Workspace, pl *plan.Plan, o Options) (out *Out
 		return nil, err
 	}
 	return out, set.Discard()
+}
+
+// wholly says whether a directory is, or lies in, one that a step declares as an output as a whole.
+func wholly(s *plan.Step, dir string) bool {
+	return s.Outputs != nil && slices.ContainsFunc(s.Outputs.Patterns, func(p string) bool {
+		return strings.HasSuffix(p, "/") && matchPath(strings.TrimSuffix(p, "/"), dir)
+	})
 }
 
 // Keep says which side wins where a held result and the workspace differ.

@@ -1,6 +1,7 @@
 package sws
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -254,8 +255,20 @@ func hashFD(fd int, buf []byte) (cas.Digest, error) {
 		return cas.Sum(buf[:n]), nil
 	}
 	h := blake3.New()
-	for n > 0 {
+	for at := int64(0); n > 0; {
 		h.Write(buf[:n])
+		at += int64(n)
+		if len(bytes.TrimLeft(buf[:n], "\x00")) == 0 { // a hole may go on, and reading it is slow
+			data, err := dataFrom(fd, at)
+			if err != nil {
+				return cas.Digest{}, err
+			}
+			for at < data {
+				zeros := buf[:min(int64(n), data-at)]
+				h.Write(zeros)
+				at += int64(len(zeros))
+			}
+		}
 		if n, err = readFull(fd, buf); err != nil {
 			return cas.Digest{}, err
 		}
@@ -263,6 +276,18 @@ func hashFD(fd int, buf []byte) (cas.Digest, error) {
 	var d cas.Digest
 	h.Sum(d[:0])
 	return d, nil
+}
+
+// dataFrom moves an open file on to where no hole is, or to its end.
+func dataFrom(fd int, at int64) (int64, error) {
+	data, err := unix.Seek(fd, at, unix.SEEK_DATA)
+	switch err {
+	case unix.ENXIO:
+		return unix.Seek(fd, 0, unix.SEEK_END)
+	case unix.EINVAL, unix.EOPNOTSUPP:
+		return at, nil
+	}
+	return data, err
 }
 
 // readFull reads until the buffer is full or the file ends.

@@ -1,10 +1,15 @@
 package sws
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/flyingrobots/jitos/warp/cas"
 )
 
 func TestTimesAreFineWhereKernelAndFileSystemMakeThemSo(t *testing.T) {
@@ -22,4 +27,39 @@ func TestTimesAreFineWhereKernelAndFileSystemMakeThemSo(t *testing.T) {
 	require.NoError(t, err)
 	defer b.Close()
 	require.True(t, b.coarse, "whatever the kernel")
+}
+
+// Holes are not read, and count as the zeros that they stand for.
+func TestDigestsOfFilesWithHoles(t *testing.T) {
+	const piece = 128 << 10
+	tests := map[string][][2]int64{ // where bytes are, and how many
+		"a hole alone":               {},
+		"a hole at the start":        {{3 * piece, 5}},
+		"a hole at the end":          {{0, piece}},
+		"holes between":              {{100, 5}, {2*piece - 3, 7}, {5 * piece, piece}},
+		"zeros that are no hole":     {{0, 1}, {piece, 0}, {3*piece + 1, 1}},
+		"a hole right after a piece": {{0, 2 * piece}, {4 * piece, 1}},
+	}
+	for name, data := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "f")
+			f, err := os.Create(path)
+			require.NoError(t, err)
+			for _, d := range data {
+				_, err := f.WriteAt(bytes.Repeat([]byte{7}, int(d[1])), d[0])
+				require.NoError(t, err)
+			}
+			require.NoError(t, f.Truncate(6*piece+9))
+			require.NoError(t, f.Close())
+			b, err := NewBase(dir, nil)
+			require.NoError(t, err)
+			defer b.Close()
+			e, _, err := b.Entry("f")
+			require.NoError(t, err)
+			whole, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, cas.Sum(whole), e.Digest)
+		})
+	}
 }
