@@ -80,11 +80,18 @@ func denied() []call {
 }
 
 // program is a search tree: the kernel also tries each number on it to learn which are always allowed, and never
-// filters those again.
-func program() []insn {
+// filters those again. With ask it asks the mover about renames.
+func program(ask bool) []insn {
 	head := []insn{{Code: bpfLoad, K: 4}, {Code: bpfEqual, K: archAudit, Jt: 1}, {Code: bpfReturn, K: unix.SECCOMP_RET_KILL_PROCESS},
 		{Code: bpfLoad, K: 0}, {Code: bpfGE, K: 0x40000000, Jf: 1}, fail(unix.ENOSYS)} // x32
-	return append(head, search(denied())...)
+	list := denied()
+	if ask {
+		for _, nr := range renames {
+			list = append(list, call{nr, []insn{{Code: bpfReturn, K: unix.SECCOMP_RET_USER_NOTIF}}})
+		}
+		slices.SortFunc(list, func(a, b call) int { return int(a.nr) - int(b.nr) })
+	}
+	return append(head, search(list)...)
 }
 
 func search(list []call) []insn {
@@ -99,12 +106,24 @@ func search(list []call) []insn {
 	return slices.Concat([]insn{{Code: bpfGE, K: list[mid].nr, Jf: 1}, {Code: bpfJump, K: uint32(len(low))}}, low, high)
 }
 
-// seccomp installs the deny list on the calling thread. It takes the kernel 0.1 ms, so not per command.
-func seccomp() error {
-	p := program()
-	prog := unix.SockFprog{Len: uint16(len(p)), Filter: &p[0]}
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog))); errno != 0 {
-		return fmt.Errorf("seccomp: %w", errno)
+// seccomp installs the deny list on the calling thread. It takes the kernel 0.1 ms, so not per command. With ask it
+// returns the descriptor by which a mover is asked about renames, or -1 where that cannot be: a kernel before 5.19, or
+// somebody around us who listens already.
+func seccomp(ask bool) (listener int, err error) {
+	if ask {
+		const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+		if fd, errno := install(program(true), flags); errno == 0 {
+			return fd, nil
+		}
 	}
-	return nil
+	if _, errno := install(program(false), 0); errno != 0 {
+		return -1, fmt.Errorf("seccomp: %w", errno)
+	}
+	return -1, nil
+}
+
+func install(p []insn, flags uintptr) (int, unix.Errno) {
+	prog := unix.SockFprog{Len: uint16(len(p)), Filter: &p[0]}
+	r, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+	return int(r), errno
 }

@@ -216,6 +216,9 @@ func (s *slot) run(c *Command, outs []int) (a answer, err error) {
 			started = s.bury()
 		}
 		started = errors.Join(started, s.wait(ch, &a))
+		if s.spawn.mover != nil {
+			s.spawn.mover.idle()
+		}
 	}
 	if v != nil {
 		started = errors.Join(started, s.putAway(v, c.Unmount))

@@ -11,8 +11,9 @@ import (
 // spawner is one thread that has given up for good what no command may have, and forks all commands. What it
 // gave up is inherited, so it costs a command nothing.
 type spawner struct {
-	jobs chan job
-	done chan child
+	jobs  chan job
+	done  chan child
+	mover *mover // nil: directories of lower layers cannot be renamed
 }
 
 type job struct {
@@ -37,9 +38,11 @@ type limits struct {
 func newSpawner(l limits) (*spawner, error) {
 	s := &spawner{jobs: make(chan job), done: make(chan child)}
 	ready := make(chan error)
+	listener := -1
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with this function
-		err := l.apply()
+		var err error
+		listener, err = l.apply()
 		ready <- err
 		if err != nil {
 			return
@@ -48,7 +51,11 @@ func newSpawner(l limits) (*spawner, error) {
 			s.done <- j.fork(l.root)
 		}
 	}()
-	if err := <-ready; err != nil {
+	err := <-ready
+	if err == nil && listener >= 0 {
+		s.mover, err = newMover(listener, l)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -61,23 +68,23 @@ func (s *spawner) start(j job) child {
 
 func (s *spawner) close() { close(s.jobs) }
 
-// apply restricts the calling thread, and only it.
-func (l limits) apply() error {
+// apply restricts the calling thread, and only it. listener is where its commands' renames are asked about, or -1.
+func (l limits) apply() (listener int, err error) {
 	if err := timerSlack(commandSlack); err != nil {
-		return fmt.Errorf("timer slack: %w", err)
+		return -1, fmt.Errorf("timer slack: %w", err)
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("no_new_privs: %w", err)
+		return -1, fmt.Errorf("no_new_privs: %w", err)
 	}
 	if err := landlock(l.rules); err != nil {
-		return err
+		return -1, err
 	}
 	if l.root != "" {
 		if err := dropCaps(); err != nil {
-			return err
+			return -1, err
 		}
 	}
-	return seccomp()
+	return seccomp(l.root != "")
 }
 
 // dropCaps keeps what chroot needs in this thread, and makes exec drop that too, also for uid 0: nothing is
