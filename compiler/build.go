@@ -432,7 +432,9 @@ func (b *build) callMember(m *member, with []*lang.Attr, f *frame, at diag.Range
 			terms[i] = htn.C(k)
 			continue
 		}
+		said := len(b.diags)
 		if terms[i], ok = b.argument(x, f, p.Type); !ok {
+			b.relate(said, diag.Related{Range: p.Range, Label: "param " + p.Name})
 			return nil, nil, false
 		}
 		if terms[i].Var != "" || terms[i].Func != nil {
@@ -452,6 +454,15 @@ func (b *build) callMember(m *member, with []*lang.Attr, f *frame, at diag.Range
 	}
 	u := b.lifted(m)
 	return u, b.derive(u, terms), true
+}
+
+// relate adds a place to what was said about a value of the wrong type, from the diagnostic with index said on.
+func (b *build) relate(said int, place diag.Related) {
+	for i := said; i < len(b.diags); i++ {
+		if d := &b.diags[i]; d.Summary == wrongType && len(d.Related) == 0 {
+			d.Related = append(d.Related, place)
+		}
+	}
 }
 
 // defaulted is x as a value for p, with the defaults of optional attributes filled in.

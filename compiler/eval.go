@@ -294,11 +294,13 @@ func (e *evaluator) convert(v cty.Value, ty cty.Type, x hcl.Expression) (cty.Val
 	out, err := convert.Convert(v, ty)
 	if err != nil {
 		e.bad[x] = true
-		e.fail(lang.CodeEvaluation, place(x), "wrong type of value", sentence(err.Error()))
+		e.fail(lang.CodeEvaluation, place(x), wrongType, sentence(err.Error()))
 		return cty.DynamicVal, false
 	}
 	return out, true
 }
+
+const wrongType = "wrong type of value"
 
 // text is x as a string; known is false when it cannot be known yet, or when there is none.
 func (e *evaluator) text(x hcl.Expression, in env) (s string, known bool) {

@@ -54,7 +54,7 @@ func Explain(code string) (text string, ok bool) {
 	case CodeUnknownName:
 		text = "An expression refers to something that is not declared or not available there: variables are var.NAME, locals local.NAME, parameters param.NAME."
 	case CodeUnknownFunction:
-		text = "There is no such function. docs/language.md lists them; facts are asked for as fact::NAME(…)."
+		text = "There is no such function. `jitos functions` lists them; facts are asked for as fact::NAME(…)."
 	case CodeMissing:
 		text = "The block cannot be understood without this attribute, block or one of a set of them."
 	case CodeLabels:

@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/flyingrobots/jitos/lang/diag"
@@ -60,6 +62,14 @@ func FromHCL(ds hcl.Diagnostics, fallback string) diag.List {
 			n.Code = CodeEncoding
 		}
 		values, marked := involved(d)
+		if name, there := lacking(d); name != "" && !marked {
+			n.Code, n.Summary, n.Detail = CodeUnknownName, "unknown attribute "+strconv.Quote(name), ""
+			if s, ok := diag.Suggest(name, there); ok {
+				n.Label = "did you mean " + s + "?"
+			} else if 0 < len(there) && len(there) <= 10 {
+				n.Detail = "There is " + strings.Join(there, ", ") + "."
+			}
+		}
 		if marked {
 			n.Detail = "The reason is not shown: it may contain a secret."
 		}
@@ -82,10 +92,50 @@ func unknownFunctionDiagnostic(name string, at diag.Range, there []string) diag.
 		d.Label = "did you mean " + factNamespace + local + "?"
 	} else if s, ok := diag.Suggest(name, there); ok {
 		d.Label = "did you mean " + s + "?"
+	} else if s, ok := diag.Suggest(local, there); namespaced && (ok || slices.Contains(there, local)) {
+		d.Label = "did you mean " + cmp.Or(s, local) + "?"
 	} else {
-		d.Detail = "docs/language.md lists what there is."
+		d.Detail = "`jitos functions` lists what there is."
 	}
 	return d
+}
+
+// lacking is the attribute or key that an object or map was asked for in vain, and those that it has; "" if d is about
+// something else.
+func lacking(d *hcl.Diagnostic) (name string, there []string) {
+	var of cty.Value
+	switch x := d.Expression.(type) {
+	case *hclsyntax.ScopeTraversalExpr:
+		of, name = before(x.Traversal, d, func(t hcl.Traversal) (cty.Value, hcl.Diagnostics) { return t.TraverseAbs(d.EvalContext) })
+	case *hclsyntax.RelativeTraversalExpr:
+		source, diags := x.Source.Value(d.EvalContext)
+		if diags.HasErrors() {
+			return "", nil
+		}
+		of, name = before(x.Traversal, d, func(t hcl.Traversal) (cty.Value, hcl.Diagnostics) { return t.TraverseRel(source) })
+	}
+	if name == "" || of.IsMarked() || !of.IsKnown() || of.IsNull() || !of.Type().IsObjectType() && !of.Type().IsMapType() {
+		return "", nil
+	}
+	for it := of.ElementIterator(); it.Next(); {
+		k, _ := it.Element()
+		there = append(there, k.AsString())
+	}
+	return name, there
+}
+
+// before is the step of t that d is about, and the value that it starts from.
+func before(t hcl.Traversal, d *hcl.Diagnostic, value func(hcl.Traversal) (cty.Value, hcl.Diagnostics)) (cty.Value, string) {
+	for i, step := range t {
+		a, ok := step.(hcl.TraverseAttr)
+		if !ok || d.Subject == nil || a.SrcRange != *d.Subject {
+			continue
+		}
+		if v, diags := value(t[:i]); !diags.HasErrors() {
+			return v, a.Name
+		}
+	}
+	return cty.NilVal, ""
 }
 
 // involved is a line for each value that the failed expression refers to, in the order written: `param.os is "plan9"`.
@@ -121,7 +171,7 @@ func describe(v cty.Value) string {
 	case v.Type() == cty.Bool:
 		return "false"
 	case v.Type().IsObjectType(), v.Type().IsTupleType():
-		return "an " + strings.TrimPrefix(v.Type().FriendlyName(), "an ")
+		return article(v.Type().FriendlyName())
 	default:
 		return "a " + typeexpr.TypeString(v.Type())
 	}

@@ -34,6 +34,7 @@ type session struct {
 	style    screen.Style // of out
 	errStyle screen.Style
 	sources  func(file string) []byte // for diagnostics; nil before a workspace is open
+	root     string                   // of the workspace, "" before
 	answers  *bufio.Reader            // of stdin, once something was asked
 	view     atomic.Pointer[screen.View]
 }
@@ -76,7 +77,7 @@ func (s *session) openWith(o app.Options) (*app.Workspace, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.sources = w.Source
+	s.sources, s.root = w.Source, w.Root()
 	return w, nil
 }
 
@@ -194,6 +195,18 @@ func diagnostics(err error) diag.List {
 func (s *session) diagnose(list diag.List) {
 	p := diag.Printer{Source: s.sources, Color: s.errStyle.Color, ASCII: !s.errStyle.Unicode, Width: s.errStyle.Width}
 	_ = p.Print(s.err, list) // there is nowhere left to tell it
+	if os.Getenv("GITHUB_ACTIONS") == "true" {
+		_, _ = io.WriteString(s.err, diag.GitHub(list, 20, s.inRepository))
+	}
+}
+
+// inRepository is the path of a workflow file as GitHub knows it.
+func (s *session) inRepository(file string) string {
+	rel, err := filepath.Rel(os.Getenv("GITHUB_WORKSPACE"), filepath.Join(s.root, file))
+	if err != nil || s.root == "" {
+		return file
+	}
+	return rel
 }
 
 func (s *session) failJSON(err error, list diag.List, code int) {

@@ -194,3 +194,18 @@ func TestErr(t *testing.T) {
 	require.True(t, errors.As(err, &list))
 	require.Len(t, list.List, 3)
 }
+
+// GitHub reads a command from each line, with its own escapes.
+func TestGitHub(t *testing.T) {
+	in := func(file string) string { return "sub/" + file }
+	r := diag.Range{File: "a,b.hcl", Start: diag.Pos{Line: 2, Column: 3}, End: diag.Pos{Line: 2, Column: 5}}
+	over := r
+	over.End.Line = 4
+	l := diag.List{
+		{Code: "JT2", Severity: diag.Warning, Summary: "100%", Detail: "one\ntwo", Subject: over, Related: []diag.Related{{Range: r, Label: "first"}}},
+		{Code: "JT1", Summary: "nowhere"},
+	}
+	require.Equal(t, "::error title=JT1::nowhere\n"+
+		"::warning file=sub/a%2Cb.hcl,line=2,col=3,endLine=4,title=JT2::100%25%0Aone%0Atwo%0Aa,b.hcl:2:3  first\n", diag.GitHub(l, 2, in))
+	require.Equal(t, "::error title=JT1::nowhere\n", diag.GitHub(l, 1, in))
+}
