@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -225,7 +224,7 @@ func (c *tryCmd) run(ctx context.Context, s *session) error {
 		return err
 	}
 	if out.Status != runner.Held {
-		return s.end(ctx, out, screen.Asked{})
+		return s.end(ctx, out, screen.Asked{Done: "It changed nothing."})
 	}
 	files, err := heldFiles(ctx, w, out.SWS)
 	if err != nil {
@@ -244,9 +243,6 @@ func (c *tryCmd) decide(ctx context.Context, s *session, w *app.Workspace, out *
 		return err
 	}
 	answer := c.answer()
-	if len(files) == 0 {
-		answer = cmp.Or(answer, "n")
-	}
 	for {
 		if answer == "" {
 			answer = s.ask(ctx, "Keep? [y]es  [n]o  [d]iff  [h]old: ")
@@ -266,9 +262,6 @@ func (c *tryCmd) decide(ctx context.Context, s *session, w *app.Workspace, out *
 			}
 			if s.flags.JSON {
 				return nil
-			}
-			if len(files) == 0 {
-				return s.say("It changed nothing.")
 			}
 			return s.say("Dropped: the workspace is as it was.")
 		case "d":

@@ -380,9 +380,12 @@ func (c *versionCmd) run(_ context.Context, s *session) error {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {
 			if setting.Key == "vcs.revision" {
-				commit = " " + setting.Value[:min(12, len(setting.Value))]
+				commit = setting.Value[:min(12, len(setting.Value))]
 			}
 		}
 	}
-	return s.say("jitos %s%s (%s, %s/%s)", app.Version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	if s.flags.JSON {
+		return screen.JSON(s.out, struct{ Version, Commit, Go, OS, Arch string }{app.Version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH})
+	}
+	return s.say("jitos %s (%s, %s/%s)", strings.TrimSpace(app.Version+" "+commit), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

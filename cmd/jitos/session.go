@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -224,6 +225,9 @@ func hint(err error) []string {
 	}
 	if is[*app.NoWorkflowError](err) {
 		return []string{"`jitos try -- COMMAND` needs none."}
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Op == "write" && e.Path == os.Stdout.Name() {
+		return []string{"What there was to tell could not be written; `jitos log` says what was done."}
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return []string{"The workspace is as it was. Make room and type it again: what ended well before is kept."}

@@ -105,6 +105,12 @@ func Open(o Options) (*Workspace, error) {
 	if err == nil {
 		dir, err = filepath.EvalSymlinks(dir)
 	}
+	if err == nil {
+		var st fs.FileInfo
+		if st, err = os.Stat(dir); err == nil && !st.IsDir() {
+			err = unix.ENOTDIR
+		}
+	}
 	if err != nil {
 		return nil, usagef("directory %s: %s", o.Dir, reasonOf(err))
 	}

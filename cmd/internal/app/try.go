@@ -20,7 +20,7 @@ type TryOptions struct {
 }
 
 // Try runs any command in a shadow of the workspace, which needs no workflow. A command that ends well leaves its result
-// held, to be collapsed or discarded; one that fails leaves nothing.
+// held, to be collapsed or discarded; one that fails, or changes nothing, leaves nothing.
 func (w *Workspace) Try(ctx context.Context, argv []string, o TryOptions, sink func(runner.Event), live runner.Live) (*runner.Outcome, error) {
 	if len(argv) == 0 {
 		return nil, usagef("say what to try: jitos try -- CMD ARG…")
@@ -44,9 +44,9 @@ func (w *Workspace) Try(ctx context.Context, argv []string, o TryOptions, sink f
 		}
 		slices.Sort(step.Allow.Env)
 	}
-	pl := &plan.Plan{Target: step.ID, Tree: []plan.Node{{Parent: -1, Task: "try"}}, Steps: []plan.Step{step}}
+	pl := &plan.Plan{Target: step.ID, Tree: []plan.Node{{Parent: -1, Task: "try"}}, Steps: []plan.Step{step}, Hold: true}
 	ro := w.options()
-	ro.What, ro.Hold, ro.Sink, ro.Live = "try", true, sink, live
+	ro.What, ro.Sink, ro.Live = "try", sink, live
 	return runner.Apply(ctx, w.runnerWorkspace(), pl, nothingElse{}, ro)
 }
 
