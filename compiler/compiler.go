@@ -17,13 +17,13 @@ type Options struct {
 	// Known is what package lang said about the module. It is not said again in other words, and with errors in it no plans
 	// are made.
 	Known diag.List
+	// Scoped is told of every expression that may refer to something, with the names that it may refer to, as they are
+	// written: "var.version", "task.compile", "fact::installed". nil: nobody wants to know.
+	Scoped func(x hcl.Expression, names func() []string)
 }
 
-// Scopes tells of every expression of m, and of the modules that it uses, that may refer to something, with the names that
-// it may refer to, as they are written: "var.version", "task.compile", "fact::installed". It compiles no more than that takes.
-func Scopes(m *lang.Module, o Options, tell func(x hcl.Expression, names func() []string)) {
-	resolved(m, o, tell)
-}
+// Scopes tells o.Scoped what [Compile] would, and compiles no more than that takes.
+func Scopes(m *lang.Module, o Options) { resolved(m, o) }
 
 // Target is what can be applied.
 type Target struct {

@@ -95,7 +95,7 @@ type names struct {
 	uses      map[string]*names                     // by alias; nil where there is no such module, which has been said
 	taskValue cty.Value                             // of `task` in expressions, as far as it is known without results
 	deferring bool                                  // something hangs on results
-	scoped    func(hcl.Expression, func() []string) // see [Scopes]; nil: nobody wants to know
+	scoped    func(hcl.Expression, func() []string) // Options.Scoped
 }
 
 // named is the task that ref refers to, nil if there is none.

@@ -36,7 +36,6 @@ type Program struct {
 	slaps     map[string]*slap
 	observed  []warp.Node
 	diags     diag.List
-	scoped    func(hcl.Expression, func() []string) // see [Scopes]
 }
 
 // assembly is a domain and what its units are.
@@ -78,7 +77,7 @@ func Compile(m *lang.Module, o Options) (*Program, diag.List) {
 			outer(r)
 		}
 	}
-	p, e := resolved(m, o, nil)
+	p, e := resolved(m, o)
 	p.settle()
 	p.target()
 	p.checks()
@@ -93,9 +92,9 @@ func Compile(m *lang.Module, o Options) (*Program, diag.List) {
 	return p, own
 }
 
-// resolved is a program as far as its names are resolved, which scoped is told of if it is not nil.
-func resolved(m *lang.Module, o Options, scoped func(hcl.Expression, func() []string)) (*Program, *findings) {
-	p := &Program{tasks: map[string]*task{}, relations: map[string]*relation{}, rules: map[string]warp.Rule{}, slaps: map[string]*slap{}, scoped: scoped}
+// resolved is a program as far as its names are resolved.
+func resolved(m *lang.Module, o Options) (*Program, *findings) {
+	p := &Program{tasks: map[string]*task{}, relations: map[string]*relation{}, rules: map[string]warp.Rule{}, slaps: map[string]*slap{}}
 	room := maxModules
 	e := newFindings()
 	p.names = p.enter(newUniverse(m, "", &room), nil, o, e)
@@ -179,7 +178,7 @@ func digest(m *lang.Module, vars map[string]Given, told []lang.Reading) [32]byte
 // enter gives the variables of a module their values, and those of the modules that it uses, which it computes.
 func (p *Program) enter(u *universe, use *lang.Use, o Options, f *findings) *names {
 	f.diags = append(f.diags, u.variables(o.Vars, use, o.Open)...)
-	n := &names{evaluator: u.newEvaluator(o.World, false, f), u: u, given: o.Vars, scoped: p.scoped, tasks: map[string]*task{}, uses: map[string]*names{}}
+	n := &names{evaluator: u.newEvaluator(o.World, false, f), u: u, given: o.Vars, scoped: o.Scoped, tasks: map[string]*task{}, uses: map[string]*names{}}
 	p.modules = append(p.modules, n)
 	for _, d := range u.module.Facts {
 		r := u.relations[d.Name]

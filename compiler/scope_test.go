@@ -33,7 +33,12 @@ task "t" {
 	require.Empty(t, ds)
 	task := m.Tasks[0]
 	got := map[hcl.Expression][]string{}
-	compiler.Scopes(m, compiler.Options{}, func(x hcl.Expression, names func() []string) { got[x] = names() })
+	tell := func(x hcl.Expression, names func() []string) { got[x] = names() }
+	compiler.Scopes(m, compiler.Options{Scoped: tell})
+	scopes := got
+	got = map[hcl.Expression][]string{}
+	compiler.Compile(m, compiler.Options{Scoped: tell})
+	require.Equal(t, scopes, got)
 	require.Equal(t, []string{"var.v", "fact::seen"}, got[task.ForEach])
 	require.Equal(t, []string{"var.v", "each.key", "each.value", "param.p", "task.t", "fact::seen"}, got[task.Outputs])
 	require.Contains(t, got[task.When], "fact::made")

@@ -431,32 +431,62 @@ func (c *completer) steps(m *lang.Module) (out []string) {
 	return out
 }
 
-// scope is what the expression at the cursor may refer to, and the module it belongs to. What is being typed does not parse,
-// so a name stands in for it; where the rest of the block does not parse either, all that is open is closed behind it.
+// scope is what the expression at the cursor may refer to, and the module it belongs to: as the last analysis has it, if there
+// was such an expression already. Else it is analyzed once more. What is being typed does not parse, so a name stands in for
+// it; where the rest of the block does not parse either, all that is open is closed behind it.
 func (c *completer) scope() (*lang.Module, []string) {
-	const standIn = "null"
-	front := strings.TrimSuffix(c.head, c.word)
-	whole := front + standIn + c.tail[len(wordAfter(c.tail)):]
-	for _, variant := range []string{whole, front + standIn + c.closing()} {
-		a, err := c.w.analyze(c.with(variant), scoped)
-		if err != nil || a.module == nil {
-			continue
-		}
-		at := len(front)
-		best := -1
-		var names []string
-		for _, s := range a.scopes {
-			file, i := splitName(s.at.Filename)
-			size := s.at.End.Byte - s.at.Start.Byte
-			if file == c.file && i == c.part && s.at.Start.Byte <= at && at < s.at.End.Byte && (best < 0 || size <= best) {
-				best, names = size, s.names()
+	if a := c.w.current; a != nil {
+		if from, to, ok := c.changed(a); ok {
+			if names, ok := a.scopeOf(c.file, c.part, from, to); ok {
+				return c.module(), names
 			}
 		}
-		if m := a.moduleOf(c.file); best >= 0 && m != nil {
-			return m, names
+	}
+	const standIn = "null"
+	front := strings.TrimSuffix(c.head, c.word)
+	for _, variant := range []string{front + standIn + c.tail[len(wordAfter(c.tail)):], front + standIn + c.closing()} {
+		a, err := c.w.analyze(c.with(variant), scoped)
+		if err != nil {
+			continue
+		}
+		if names, ok := a.scopeOf(c.file, c.part, len(front), len(front)+1); ok && a.moduleOf(c.file) != nil {
+			return a.moduleOf(c.file), names
 		}
 	}
 	return c.module(), nil
+}
+
+// changed is what of the part has changed since the analysis a, in its text of then; ok is false if more than that part has.
+func (c *completer) changed(a *analysis) (from, to int, ok bool) {
+	old := a.texts[c.file]
+	if old == nil || len(old.parts) != len(c.text.parts) {
+		return 0, 0, false
+	}
+	was, is := old.parts[c.part].text, c.head+c.tail
+	for from < min(len(was), len(c.head)) && was[from] == is[from] {
+		from++
+	}
+	same := 0 // at the end
+	for same < min(len(was)-from, len(c.tail)) && was[len(was)-1-same] == is[len(is)-1-same] {
+		same++
+	}
+	return from, len(was) - same, true
+}
+
+// scopeOf is what the innermost expression around a stretch of a part may refer to; ok is false if there is none.
+func (a *analysis) scopeOf(file string, part, from, to int) (names []string, ok bool) {
+	name := partName(file, part)
+	var found *scope
+	for i := range a.scopes {
+		s := &a.scopes[i]
+		if s.at.Filename == name && s.at.Start.Byte <= from && to <= s.at.End.Byte && (found == nil || s.at.End.Byte-s.at.Start.Byte <= found.at.End.Byte-found.at.Start.Byte) {
+			found = s
+		}
+	}
+	if found == nil {
+		return nil, false
+	}
+	return found.names(), true
 }
 
 // with are the open documents, with other text in the place of the part that the cursor is in.

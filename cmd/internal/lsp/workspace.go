@@ -70,8 +70,9 @@ func (w *workspace) analyze(open map[string]*text, to depth) (*analysis, error) 
 	err := w.draft(w.dir, w.afresh, load, func(m *lang.Module, o compiler.Options, diags diag.List) {
 		a.module = m
 		a.use(m)
+		o.Scoped = func(x hcl.Expression, names func() []string) { a.scopes = append(a.scopes, scope{x.Range(), names}) }
 		if to == scoped {
-			compiler.Scopes(m, o, func(x hcl.Expression, names func() []string) { a.scopes = append(a.scopes, scope{x.Range(), names}) })
+			compiler.Scopes(m, o)
 			return
 		}
 		_, more := compiler.Compile(m, o)
