@@ -221,7 +221,7 @@ func (c *condition) equal(n *hclsyntax.BinaryOpExpr) (htn.Cond, bool) {
 			return htn.Term{}, false
 		}
 		v, ok := c.quiet(x, c.f.env)
-		if !ok || v.IsNull() || v.Type() != ty {
+		if !ok || v.IsNull() || !v.Type().Equals(ty) {
 			return htn.Term{}, false
 		}
 		k, err := encode(v)

@@ -287,7 +287,7 @@ func (e *evaluator) as(x hcl.Expression, in env, ty cty.Type) (cty.Value, bool) 
 }
 
 func (e *evaluator) convert(v cty.Value, ty cty.Type, x hcl.Expression) (cty.Value, bool) {
-	if v.Type() == ty && ty.IsPrimitiveType() && !v.IsMarked() {
+	if ty.IsPrimitiveType() && v.Type() == ty && !v.IsMarked() { // types of objects cannot be compared by ==
 		return v, true
 	}
 	v, _ = v.UnmarkDeep()

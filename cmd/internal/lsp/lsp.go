@@ -50,7 +50,7 @@ const quiet = 5 * time.Millisecond
 
 // Serve answers an editor until it says exit, the stream ends, or ctx does.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
-	s := &server{o: o, out: out, schema: lang.Describe(), functions: lang.FunctionDocs(), documents: map[string]*text{}, homes: map[string]string{}, workspaces: map[string]*workspace{}}
+	s := newServer(o, out)
 	incoming, ended := make(chan []byte, 64), make(chan error, 1) // some room: what comes in may cancel what waits
 	go func() {                                                   // it ends with the stream, or with the process
 		r := bufio.NewReaderSize(in, 64<<10)
@@ -115,6 +115,13 @@ type server struct {
 	opened     []string          // documents that nobody has looked at yet
 	homes      map[string]string // the workspace of a directory, once it was looked for
 	workspaces map[string]*workspace
+}
+
+func newServer(o Options, out io.Writer) *server {
+	return &server{
+		o: o, out: out, schema: lang.Describe(), functions: lang.FunctionDocs(),
+		documents: map[string]*text{}, homes: map[string]string{}, workspaces: map[string]*workspace{},
+	}
 }
 
 type state int
