@@ -182,7 +182,7 @@ func Clean(ctx context.Context, w Workspace, pl *plan.Plan, o Options) (out *Out
 			continue
 		}
 		for _, c := range produced(*w.System, last.node) {
-			e, _, err := w.Base.EntryAt(c.Path)
+			e, err := k.at(c.Path)
 			switch {
 			case err != nil:
 				return nil, err

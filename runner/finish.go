@@ -200,7 +200,7 @@ func changesOf(ops []sws.Done) []Change {
 func (k *kernel) staged(t sws.Transaction) ([]Change, error) {
 	out := make([]Change, 0, len(t.Changes))
 	for _, c := range t.Changes {
-		before, _, err := k.w.Base.EntryAt(c.Path)
+		before, err := k.at(c.Path)
 		if err != nil {
 			return nil, err
 		}

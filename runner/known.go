@@ -218,7 +218,7 @@ func (k *kernel) stale(pl *plan.Plan) ([]string, error) {
 			if s.Task == "" || there[s.Task] && !fixed[s.Task] || !collapsed(g, e.To) {
 				continue
 			}
-			now, _, err := k.w.Base.EntryAt(a.Path)
+			now, err := k.at(a.Path)
 			if err != nil {
 				return nil, err
 			}

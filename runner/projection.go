@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -257,12 +259,27 @@ func same(dir int, path []byte, s sws.Seen, st *unix.Stat_t) bool {
 	return s.Print == now
 }
 
+// Projections lists the projections in a directory, by name. One that is not there has none.
+func Projections(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var out []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") { // one that is being written
+			out = append(out, filepath.Join(dir, e.Name()))
+		}
+	}
+	return out, err
+}
+
 // Digests reads the digests of files from the projections of a directory, by path and fingerprint, for [sws.NewBase].
 // They are read when the first one is asked for. A projection that is odd knows nothing.
 func Digests(dir string) func(path string) (sws.Fingerprint, cas.Digest, bool) {
 	known := sync.OnceValue(func() map[string]sws.Seen {
 		out := map[string]sws.Seen{}
-		files, _ := filepath.Glob(filepath.Join(dir, "[0-9a-f]*")) // the pattern is well formed
+		files, _ := Projections(dir) // what cannot be listed knows nothing either
 		for _, f := range files {
 			if b, err := os.ReadFile(f); err == nil {
 				digests(b, out)

@@ -94,7 +94,7 @@ func (k *kernel) standing(changes []sws.Change, below bits) (missing string, edi
 		if _, above := k.files.above(c.Path, below); above {
 			return "output " + c.Path + " was written by another step", false, nil
 		}
-		e, _, err := k.w.Base.EntryAt(c.Path)
+		e, err := k.at(c.Path)
 		switch {
 		case err != nil:
 			return "", false, err
@@ -109,6 +109,16 @@ func (k *kernel) standing(changes []sws.Change, below bits) (missing string, edi
 		}
 	}
 	return "", false, nil
+}
+
+// at is what stands in the workspace at a path. Of a file that cannot be read it says that it is there, and equals nothing.
+func (k *kernel) at(p string) (sws.Entry, error) {
+	e, _, err := k.w.Base.EntryAt(p)
+	if errors.Is(err, fs.ErrPermission) {
+		fp, err := k.w.Base.At(p)
+		return sws.Entry{Kind: fp.Kind, Mode: fp.Mode, Size: fp.Size}, err
+	}
+	return e, err
 }
 
 // ours says whether some step made this content of a path.

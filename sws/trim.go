@@ -46,7 +46,7 @@ type trimmer struct {
 func (t *trimmer) add(s Staged) error {
 	before, was, err := t.base.EntryAt(s.Path)
 	if err != nil {
-		return err
+		return unreadable(s.Path, err)
 	}
 	if before.Kind == Other {
 		return &RefusedError{Path: s.Path, Why: "a special file is in its place"}
@@ -95,18 +95,26 @@ func (t *trimmer) parents(p string) error {
 }
 
 // gone deletes what is below a directory and not staged itself.
+// unreadable refuses what would be replaced and cannot be read.
+func unreadable(p string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &RefusedError{Path: p, Why: "what is there cannot be read, so undo could not bring it back"}
+	}
+	return err
+}
+
 func (t *trimmer) gone(dir string) error {
 	own := func(p string, _ bool) bool { return t.staged[p] } // with all below it, it is looked at on its own
 	for p, l := range t.base.below(dir, own) {
 		if l.Err != nil {
-			return l.Err
+			return unreadable(p, l.Err)
 		}
 		if l.Kind == Other {
 			return &RefusedError{Path: p, Why: "a special file is in a directory that is to be deleted"}
 		}
 		before, was, err := t.base.Entry(p)
 		if err != nil {
-			return err
+			return unreadable(p, err)
 		}
 		t.out = append(t.out, move{Staged{Change: Change{Path: p}}, was, before})
 	}

@@ -862,6 +862,40 @@ task "asked" {
 	}
 }
 
+// What jitos keeps and may not read is not damaged, and an output that cannot be read is not replaced.
+func TestOutOfReach(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "odd [name]*")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	p := newPlace(t, dir, `
+task "copy" {
+  inputs  = ["in"]
+  outputs = ["out"]
+  run     = "cp in out"
+}`)
+	p.write("in", "1\n")
+	ordinary(p)
+	p.jitos(exitDone, "apply", "copy")
+	require.Contains(t, p.jitos(exitDone, "verify"), "1, of them 1 in force")
+
+	require.NoError(t, os.Chmod(p.path("out"), 0))
+	said := p.jitos(exitRefused, "apply", "copy")
+	require.Contains(t, said, "out is not what it made")
+	require.Contains(t, said, "out: refused: what is there cannot be read, so undo could not bring it back")
+	require.NoError(t, os.Chmod(p.path("out"), 0o644))
+
+	for _, name := range []string{".jitos/history", ".jitos"} {
+		require.NoError(t, os.Chmod(p.path(name), 0))
+		for _, args := range [][]string{{"apply", "copy"}, {"log"}} {
+			said := p.jitos(exitFailed, args...)
+			require.Contains(t, said, "permission denied")
+			require.Contains(t, said, "chown -R")
+			require.NotContains(t, said, "damaged")
+		}
+		require.NoError(t, os.Chmod(p.path(name), 0o700))
+	}
+	p.sound()
+}
+
 // TestItsFilesVanishWhileItRuns deletes what jitos keeps while a step runs.
 func TestItsFilesVanishWhileItRuns(t *testing.T) {
 	for _, what := range []string{"", "history", "objects", "sws", "run", "index"} {

@@ -232,6 +232,9 @@ func hint(err error) []string {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return []string{"The workspace is as it was. Make room and type it again: what ended well before is kept."}
 	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, fs.ErrPermission) && strings.Contains(e.Path+"/", "/"+sws.Meta+"/") {
+		return []string{"Another user seems to have run jitos here: `chown -R` gives " + sws.Meta + " back to you."}
+	}
 	if exitCode(err) == exitDamaged {
 		return []string{"`jitos verify` says what is damaged and what to do about it."}
 	}

@@ -89,6 +89,14 @@ type DamagedError struct{ Err error }
 func (e *DamagedError) Error() string { return e.Err.Error() }
 func (e *DamagedError) Unwrap() error { return e.Err }
 
+// damaged is err as what it says of history or store, unless that is only out of reach.
+func damaged(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return &DamagedError{err}
+}
+
 // UsageError says that what was asked for makes no sense here.
 type UsageError struct{ Reason string }
 
@@ -218,10 +226,10 @@ func (w *Workspace) acquire(ctx context.Context) error {
 		return err
 	}
 	if w.log, err = history.Open(w.meta("history"), history.Options{}); err != nil {
-		return &DamagedError{err}
+		return damaged(err)
 	}
 	if w.graph, err = w.log.System(); err != nil {
-		return &DamagedError{err}
+		return damaged(err)
 	}
 	w.journal = &runner.Journal{Log: w.log, System: &w.graph, Store: w.store}
 	w.space, err = sws.Open(w.root, sws.Options{Slots: w.o.Jobs, Overlay: w.o.Overlay, Store: w.store, Journal: w.journal})

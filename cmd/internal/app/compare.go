@@ -45,7 +45,7 @@ func (w *Workspace) At(ctx context.Context, run, tick int) (*Moment, error) {
 	last := 0
 	for s, err := range runner.Fold(r) {
 		if err != nil {
-			return nil, &DamagedError{err}
+			return nil, damaged(err)
 		}
 		t, ok := s.Data.(*runner.Tick)
 		if !ok {
@@ -200,7 +200,7 @@ func (w *Workspace) ends(a, b int) (out [2]warp.Graph, err error) {
 	}
 	for s, err := range runner.Fold(r) {
 		if err != nil {
-			return out, &DamagedError{err}
+			return out, damaged(err)
 		}
 		for i, n := range []int{a, b} {
 			if runOf(s.Event) == n {

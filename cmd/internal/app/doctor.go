@@ -72,7 +72,9 @@ func (w *Workspace) historyHealth() Finding {
 			return f
 		}
 	}
-	f.Detail = err.Error()
+	if f.Detail = err.Error(); errors.Is(err, fs.ErrPermission) {
+		f.Fix = reachHint
+	}
 	return f
 }
 
@@ -88,7 +90,7 @@ func writable(name, dir string) Finding {
 	}
 	f := Finding{Name: name, OK: true, Detail: dir}
 	if err := unix.Access(at, unix.W_OK); err != nil {
-		f.OK, f.Detail, f.Fix = false, fmt.Sprintf("%s cannot be written: %v", at, err), "make it writable"
+		f.OK, f.Detail, f.Fix = false, fmt.Sprintf("%s: %s cannot be written: %v", dir, at, err), "make it writable"
 	}
 	var st unix.Statfs_t
 	if unix.Statfs(at, &st) == nil {

@@ -130,14 +130,14 @@ func (w *Workspace) collect(ctx context.Context, cutoff time.Time, pack time.Dur
 	}
 	before, err := r.First()
 	if err != nil {
-		return nil, &DamagedError{err}
+		return nil, damaged(err)
 	}
 	if err := w.log.Compact(k.from); err != nil {
 		return nil, err
 	}
 	after, err := r.First()
 	if err != nil {
-		return nil, &DamagedError{err}
+		return nil, damaged(err)
 	}
 	out.Events = after - before
 	st, err := w.store.GC(func(d cas.Digest) bool { return !goes[d] }, 0, pack)

@@ -63,7 +63,7 @@ func (w *Workspace) view(ctx context.Context) error {
 	}
 	var err error
 	if w.reader, err = history.OpenReader(w.meta("history")); err != nil {
-		return &DamagedError{err}
+		return damaged(err)
 	}
 	if _, err := os.Stat(w.meta("")); errors.Is(err, fs.ErrNotExist) {
 		return nil // nothing was run yet, and looking makes nothing
@@ -86,7 +86,7 @@ func (w *Workspace) events() iter.Seq2[runner.Event, error] {
 		}
 		for e, err := range from {
 			if err != nil {
-				yield(runner.Event{}, &DamagedError{err})
+				yield(runner.Event{}, damaged(err))
 				return
 			}
 			d, err := runner.Decode(e)
@@ -103,7 +103,7 @@ func (w *Workspace) system() (warp.Graph, error) {
 	}
 	g, err := w.reader.System()
 	if err != nil {
-		return g, &DamagedError{err}
+		return g, damaged(err)
 	}
 	return g, nil
 }

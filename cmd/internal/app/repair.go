@@ -33,7 +33,7 @@ func (w *Workspace) Repair(ctx context.Context) (*Repaired, error) {
 	}
 	s, err := history.Repair(w.meta("history"))
 	if err != nil {
-		return nil, &DamagedError{err}
+		return nil, damaged(err)
 	}
 	out := &Repaired{Events: s.Events, Lost: len(s.Lost)}
 	for _, name := range s.Aside {
@@ -77,7 +77,7 @@ func (w *Workspace) freeSets() ([]string, error) {
 	}
 	g, err := r.System()
 	if err != nil {
-		return nil, &DamagedError{err}
+		return nil, damaged(err)
 	}
 	next := 0
 	for range g.Nodes("sws") {

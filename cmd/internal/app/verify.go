@@ -18,6 +18,9 @@ import (
 	"github.com/flyingrobots/jitos/warp/history"
 )
 
+// reachHint is what to do about what is there and cannot be read.
+const reachHint = "give yourself access: chown or chmod it, if another user ran jitos here"
+
 // repairHint is what to do about a history that is damaged.
 const repairHint = "`jitos history repair` keeps what is before the damage and puts the rest aside"
 
@@ -58,12 +61,12 @@ func (w *Workspace) replay(n int, each func(runner.Event)) (*Replayed, error) {
 	}
 	out := &Replayed{}
 	if out.First, err = r.First(); err != nil {
-		return nil, &DamagedError{err}
+		return nil, damaged(err)
 	}
 	var g warp.Graph
 	for s, err := range runner.Fold(r) {
 		if err != nil {
-			return out, &DamagedError{err}
+			return out, damaged(err)
 		}
 		switch d := s.Data.(type) {
 		case *runner.Intent:
@@ -139,6 +142,8 @@ func (w *Workspace) verifyHistory(n *needs) (Finding, *Replayed) {
 			f.Fix = "remove .jitos/history/checkpoint: it is made anew"
 		} else if is[*history.MismatchError](err) {
 			f.Fix = "move .jitos/history away to start anew; nothing in the workspace depends on it"
+		} else if errors.Is(err, fs.ErrPermission) {
+			f.Fix = reachHint
 		}
 		return f, r
 	}
@@ -253,7 +258,7 @@ func (w *Workspace) verifyGraph(want *Replayed) Finding {
 // verifyProjections holds what the fast path would answer against the workspace, and against the long way.
 func (w *Workspace) verifyProjections(ctx context.Context) (Finding, error) {
 	f := Finding{Name: "projections", OK: true, Fix: "remove .jitos/index: it is made anew"}
-	names, err := filepath.Glob(filepath.Join(w.meta("index/system"), "[0-9a-f]*"))
+	names, err := runner.Projections(w.meta("index/system"))
 	if err != nil {
 		return f, err
 	}
@@ -263,7 +268,7 @@ func (w *Workspace) verifyProjections(ctx context.Context) (Finding, error) {
 	}
 	_, head, err := r.Head()
 	if err != nil {
-		return f, &DamagedError{err}
+		return f, damaged(err)
 	}
 	if err := w.lookAfresh(nil); err != nil { // what they say of contents is just what is in doubt
 		return f, err
