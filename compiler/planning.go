@@ -57,6 +57,14 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 		}
 		return nil, err
 	}
+	asked := fmt.Sprintf("%q %q %q %d", g.name, g.unit, in.Results, skip)
+	for _, x := range excluded {
+		asked += fmt.Sprintf(" %q %q %q", x.Key, x.Step, x.Reason)
+	}
+	if last := p.last; last != nil && last.asked == asked && !last.reads.Any(changed(last.facts, facts)) {
+		p.current = last.assembly
+		return last.plan, nil
+	}
 	a, err := p.assembly(in.Results)
 	if err != nil {
 		return nil, err
@@ -116,7 +124,27 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 	out.Program, out.Candidate, out.Excluded = p.digest, len(excluded)+skip, slices.Clone(excluded)
 	out.Ignore, out.Strict = m.Settings.Ignore, m.Settings.Strict
 	out.Relations = p.Relations()
+	p.last = &planned{asked, a, facts, c.Reads, out}
 	return out, nil
+}
+
+// planned is a plan that may stand when facts change.
+type planned struct {
+	asked    string // what it was made for
+	assembly *assembly
+	facts    warp.Graph
+	reads    *htn.Reads
+	plan     *plan.Plan
+}
+
+// changed are the facts in which two graphs differ.
+func changed(a, b warp.Graph) (out []warp.Node) {
+	for _, op := range warp.Diff(a, b).Ops {
+		if op.Node.Kind == "fact" {
+			out = append(out, op.Node)
+		}
+	}
+	return out
 }
 
 // forget returns what makes the evaluators what they are now: what goes wrong for one plan may go well for another.

@@ -36,6 +36,7 @@ type Program struct {
 	slaps     map[string]*slap
 	observed  []warp.Node
 	diags     diag.List
+	last      *planned // the plan that was made last
 }
 
 // assembly is a domain and what its units are.

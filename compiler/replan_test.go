@@ -269,3 +269,37 @@ func TestTheRulesOfTheExamplesCanBeApplied(t *testing.T) {
 		})
 	}
 }
+
+// A program that has made a plan makes the same one after facts have changed as a program that has not.
+func TestReplanningGivesThePlanThatPlanningGives(t *testing.T) {
+	same := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		text := drawModule(rt)
+		old := compileText(rt, text)
+		facts := warp.Graph{}
+		var last *plan.Plan
+		for range 6 {
+			n, err := warp.Fact(fmt.Sprint("f", rapid.IntRange(0, 2).Draw(rt, "relation")), rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "k"))
+			require.NoError(rt, err)
+			op := warp.AddNode(n)
+			if _, there := facts.Node(n.ID()); there {
+				op = warp.RemoveNode(n)
+			}
+			facts, err = facts.Apply(warp.Rewrite{Ops: []warp.Op{op}})
+			require.NoError(rt, err)
+			want, wantErr := compileText(rt, text).Plan(t.Context(), compiler.Intent{Target: "t0"}, facts, nil, 0)
+			got, gotErr := old.Plan(t.Context(), compiler.Intent{Target: "t0"}, facts, nil, 0)
+			if wantErr != nil {
+				require.Equal(rt, wantErr.Error(), gotErr.Error(), text)
+				continue
+			}
+			require.NoError(rt, gotErr, text)
+			require.Equal(rt, want, got, text)
+			if got == last {
+				same++
+			}
+			last = got
+		}
+	})
+	require.NotZero(t, same, "no plan stood")
+}

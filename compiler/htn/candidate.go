@@ -22,7 +22,7 @@ func (s *search) candidate() Candidate {
 			steps++
 		}
 	}
-	c := Candidate{Tree: make([]Node, 0, len(s.frames)), Steps: make([]Step, 0, steps)}
+	c := Candidate{Reads: s.reads, Tree: make([]Node, 0, len(s.frames)), Steps: make([]Step, 0, steps)}
 	shared := map[int32]int{}
 	var needers []int // nodes whose task has needs
 	d := newDeorder(s)

@@ -192,6 +192,7 @@ type Candidate struct {
 	Steps []Step // in an order in which they can be executed one after the other
 	Tree  []Node // parents before children, needs before who needs them; roots have Parent -1
 	Cost  float64
+	Reads *Reads // what it follows from; nil: not known
 }
 
 // Node is an achieved task in the decomposition tree.

@@ -81,6 +81,7 @@ type search struct {
 	why      *refusal          // of the whole
 	told     map[key]bool      // the candidates so far, by what they consist of
 	prefer   *preference       // nil: the written order
+	reads    *Reads            // nil: not kept
 }
 
 // ban is an [Exclusion].
@@ -194,6 +195,8 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 	}
 	if prob.Prefer != Written {
 		s.estimate(prob)
+	} else {
+		s.reads = &Reads{p: p, seen: map[uint64]bool{}}
 	}
 	s.nextRound()
 	return s, nil
@@ -483,6 +486,9 @@ func (s *search) bind(f *frame) (err error) {
 	if len(when) == 0 {
 		return nil
 	}
+	if s.reads != nil {
+		s.reads.conditions(s.w, when, f.pick.args)
+	}
 	var n int
 	s.binds, n, f.more, err = s.solver.solve(w, when, f.pick.args, s.binds, from)
 	if err != nil {
@@ -619,7 +625,9 @@ func (s *search) bytes() int {
 
 // retreat gives up the last frame and tells the one before why.
 func (s *search) retreat() {
-	s.failures++
+	if s.failures++; s.failures > maxFailures {
+		s.reads = nil
+	}
 	last := len(s.frames) - 1
 	f := s.frames[last]
 	s.frames[last] = frame{}
