@@ -585,7 +585,8 @@ func (b *body) criteria(kind string, ways ...string) []*Criterion {
 			}
 		}
 		c.done()
-		if b.d.add(seen, kind, Name{n.Name, c.header}) {
+		says := n.Condition != nil || n.Task != nil || n.Run != nil
+		if b.d.add(seen, kind, Name{n.Name, c.header}) && says {
 			out = append(out, n)
 		}
 	}

@@ -13,9 +13,9 @@ import (
 type text struct {
 	version int // as the editor counts
 	raw     string
-	lines   []int // where in raw lines start; the protocol takes \n, \r\n and \r for line endings
-	returns []int // where in the parts' text a \r was left out
-	parts   []part
+	lines   []int  // where in raw lines start; the protocol takes \n, \r\n and \r for line endings
+	returns []int  // where in the parts' text a \r was left out
+	parts   []part // at least one
 }
 
 // part is a stretch of a text that is parsed on its own: a block of the top level with what stands above it. Typing changes
@@ -46,7 +46,7 @@ func newText(raw string) *text {
 	}
 	from := 0
 	for _, to := range append(lang.Cuts(seen), len(seen)) {
-		if to > from {
+		if to > from || len(seen) == 0 {
 			t.parts = append(t.parts, part{from, string(seen[from:to])})
 		}
 		from = to
