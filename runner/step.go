@@ -359,12 +359,15 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 		e.Reason = "input " + p + " changed while it ran"
 		return true, nil
 	}
-	if err != nil {
+	tooLoud := errors.Is(err, errTooLoud)
+	if err != nil && !tooLoud {
 		return false, ofStep(err)
 	}
 	e.Exit, e.Signal, e.RSS, e.Wall, e.Left = res.Exit, res.Signal, res.MaxRSS, int64(res.Wall), res.Left
 	reason := badEnd(s, res)
-	if reason != "" { // where the disk is full, what it wrote is the room that its log needs
+	if tooLoud { // it was ended for that, and has no layer
+		reason = errTooLoud.Error()
+	} else if reason != "" { // where the disk is full, what it wrote is the room that its log needs
 		if err := layer.Drop(); err != nil {
 			return false, err
 		}
@@ -835,13 +838,23 @@ type capture struct {
 	live       func([]byte)
 	head, last bytes.Buffer
 	cut        int
+	total      int
 }
 
-const captureHalf = 8 << 20
+const (
+	captureHalf = 8 << 20
+	mostOutput  = 1 << 30
+)
+
+// errTooLoud ends a command that does not stop printing.
+var errTooLoud = errors.New("printed more than 1 GiB: send what it has to say to a file")
 
 func (c *capture) Write(b []byte) (int, error) {
-	c.live(b)
 	n := len(b)
+	if c.total += n; c.total > mostOutput {
+		return 0, errTooLoud
+	}
+	c.live(b)
 	if room := captureHalf - c.head.Len(); room > 0 {
 		m := min(room, len(b))
 		c.head.Write(b[:m])
