@@ -259,7 +259,7 @@ func TestFromHCL(t *testing.T) {
 		return d.Code + " " + d.Summary + " | " + d.Detail + " | " + d.Label
 	}
 	require.Equal(t, `JT2005 unknown function "uper" |  | did you mean upper?`, one(`uper("x")`))
-	require.Contains(t, one(`param.arch`), "JT2004 unsupported attribute")
+	require.Contains(t, one(`param.arch`), "JT2004 unknown attribute")
 	require.Contains(t, one(`vra.x`), "JT2004 unknown variable")
 	require.Contains(t, one(`param.os * 2`), `JT2017 invalid operand`)
 	require.Contains(t, one(`param.os * 2`), `param.os is "plan9"`)
