@@ -407,6 +407,8 @@ func TestEditorCompletes(t *testing.T) {
 		"arguments of the task":              {text: "slap \"s\" {\n  goal {\n    task = task.b\n    with = { | }\n  }\n}\ntask \"b\" {\n  param \"os\" { default = 1 }\n  run = \"x\"\n}", has: []string{"os"}},
 		"words":                              {text: "slap \"s\" {\n  prefer = |\n}", has: []string{`"cost"`, `"order"`}},
 		"words in quotes":                    {text: "slap \"s\" {\n  prefer = \"c|\"\n}", has: []string{"cost"}, hasNo: []string{"order"}},
+		"after a for":                        {text: "locals {\n  l = { for k in lo| : k => k }\n  longer = 1\n}", has: []string{"local.longer", "lower"}},
+		"no names at an object's key":        {text: "task \"a\" {\n  run = \"x\"\n  env = { jo| }\n}", hasNo: []string{"join"}},
 		"truth":                              {text: "task \"a\" {\n  external = |\n}", has: []string{"true", "false"}},
 		"types":                              {text: "variable \"a\" {\n  type = |\n}", has: []string{"string", "list("}},
 		"facts where they can be asked":      {text: "fact \"seen\" {\n  columns = { x = string }\n  from = []\n}\ntask \"a\" {\n  when = fact::|\n  run = \"x\"\n}", has: []string{"fact::seen"}},
@@ -441,6 +443,63 @@ func TestEditorCompletes(t *testing.T) {
 			require.NoError(t, e.end())
 		})
 	}
+}
+
+// What is chosen fits into what stands there.
+func TestEditorInserts(t *testing.T) {
+	const name = "main.jitos.hcl"
+	tests := map[string]struct{ text, choose, want string }{
+		"an attribute":                 {"task \"a\" {\n  ru|\n}", "run", "task \"a\" {\n  run = \n}"},
+		"the name of an attribute":     {"task \"a\" {\n  r|n = \"x\"\n}", "run", "task \"a\" {\n  run = \"x\"\n}"},
+		"a function":                   {"locals {\n  x = jo|\n}", "join", "locals {\n  x = join(\n}"},
+		"the name of a function":       {"locals {\n  x = jo|(\",\", [])\n}", "join", "locals {\n  x = join(\",\", [])\n}"},
+		"a name over what is written":  {"task \"apple\" {\n  needs = [task.a|b]\n}", "task.apple", "task \"apple\" {\n  needs = [task.apple]\n}"},
+		"a name that is typed in part": {"task \"apple\" {\n  needs = [app|]\n}", "task.apple", "task \"apple\" {\n  needs = [task.apple]\n}"},
+		"a word in quotes":             {"slap \"s\" {\n  prefer = \"o|x\"\n}", "order", "slap \"s\" {\n  prefer = \"order\"\n}"},
+		"a word without any":           {"slap \"s\" {\n  prefer = o|\n}", `"order"`, "slap \"s\" {\n  prefer = \"order\"\n}"},
+		"behind characters of four":    {"locals {\n  x = \"😀${jo|}\"\n}", "join", "locals {\n  x = \"😀${join(}\"\n}"},
+	}
+	for what, tt := range tests {
+		t.Run(what, func(t *testing.T) {
+			e := edit(t, map[string]string{name: ""}).begin()
+			i := strings.IndexByte(tt.text, '|')
+			e.open(name, strings.Replace(tt.text, "|", "", 1))
+			var list struct {
+				Items []struct {
+					Label    string
+					TextEdit lspEdit
+				}
+			}
+			e.call("textDocument/completion", object{"textDocument": object{"uri": e.uri(name)}, "position": e.position(name, i)}, &list)
+			got := ""
+			for _, item := range list.Items {
+				if item.Label == tt.choose {
+					got = apply(e.texts[name], []lspEdit{item.TextEdit})
+				}
+			}
+			require.Equal(t, tt.want, got)
+			require.NoError(t, e.end())
+		})
+	}
+}
+
+func TestEditorFillsInBlocks(t *testing.T) {
+	e := edit(t, map[string]string{"main.jitos.hcl": ""})
+	var hello object
+	e.call("initialize", object{"rootUri": nil, "capabilities": object{"textDocument": object{"completion": object{"completionItem": object{"snippetSupport": true}}}}}, &hello)
+	e.open("main.jitos.hcl", "met")
+	var list struct {
+		Items []struct {
+			Label            string
+			InsertTextFormat int
+			TextEdit         lspEdit
+		}
+	}
+	e.call("textDocument/completion", e.at("main.jitos.hcl", "met|"), &list)
+	require.Len(t, list.Items, 1)
+	require.Equal(t, 2, list.Items[0].InsertTextFormat)
+	require.Equal(t, "method \"${1:task}\" \"${2:name}\" {\n  $0\n}", list.Items[0].TextEdit.NewText)
+	require.NoError(t, e.end())
 }
 
 func TestEditorFindsItsWay(t *testing.T) {

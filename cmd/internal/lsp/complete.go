@@ -1,7 +1,7 @@
 package lsp
 
 import (
-	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -45,10 +45,16 @@ type completer struct {
 	items      []completionItem
 }
 
-// add offers text. It is shown as label, or as itself.
+// add offers text, without an end that stands behind the cursor already. It is shown as label, or as itself.
 func (c *completer) add(item completionItem, text string) {
 	if item.Label == "" {
 		item.Label = text
+	}
+	behind := strings.TrimLeft(c.tail[len(wordAfter(c.tail)):], " \t")
+	if strings.HasPrefix(behind, "=") && !strings.HasPrefix(behind, "==") {
+		text = strings.TrimSuffix(text, " = ")
+	} else if strings.HasPrefix(behind, "(") {
+		text = strings.TrimSuffix(text, "(")
 	}
 	item.FilterText = item.Label
 	item.TextEdit = textEdit{c.span, text}
@@ -85,11 +91,11 @@ func (c *completer) list() completionList {
 func (c *completer) complete() {
 	switch c.kind {
 	case atName:
-		c.names()
+		c.offerNames()
 	case atLabel:
-		c.label()
+		c.offerLabels()
 	case atValue:
-		c.value()
+		c.offerValues()
 	}
 }
 
@@ -104,8 +110,8 @@ func (s *server) schemaAt(path []level) *lang.Schema {
 	return schema
 }
 
-// names offers the attributes that the block does not have yet, and its blocks.
-func (c *completer) names() {
+// offerNames offers the attributes that the block does not have yet, and its blocks.
+func (c *completer) offerNames() {
 	schema := c.schemaAt(c.path)
 	if schema == nil {
 		return
@@ -184,11 +190,11 @@ func (c *completer) variablesOf(labels []string) {
 	}
 }
 
-// label offers names that are declared elsewhere.
-func (c *completer) label() {
+// offerLabels offers names that are declared elsewhere.
+func (c *completer) offerLabels() {
 	m := c.module()
 	switch {
-	case c.block == "method" && c.label0():
+	case c.block == "method" && c.label == 0:
 		for _, t := range m.Tasks {
 			if !t.Primitive() {
 				c.add(completionItem{Kind: kindFunction, Documentation: markdown(t.Description)}, t.Name)
@@ -201,10 +207,8 @@ func (c *completer) label() {
 	}
 }
 
-func (c *completer) label0() bool { return c.cursor.label == 0 }
-
-// value offers what an attribute can be set to.
-func (c *completer) value() {
+// offerValues offers what an attribute can be set to.
+func (c *completer) offerValues() {
 	schema := c.schemaAt(c.path)
 	if schema == nil {
 		return
@@ -220,23 +224,23 @@ func (c *completer) value() {
 		}
 	case len(a.Words) > 0:
 		for _, w := range a.Words {
-			c.word1(w)
+			c.offerText(w)
 		}
 	case c.attr == "source" && c.path[len(c.path)-1].name == "use":
 		for _, source := range c.sources() {
-			c.word1(source)
+			c.offerText(source)
 		}
 	case c.quoted:
 	case a.Takes == "a type" || c.attr == "columns":
-		c.types()
-	case c.keys():
+		c.offerTypes()
+	case c.offerKeys():
 	default:
-		c.expression(a)
+		c.offerExpressions(a)
 	}
 }
 
-// word1 offers a word that stands in quotes.
-func (c *completer) word1(w string) {
+// offerText offers what stands in quotes.
+func (c *completer) offerText(w string) {
 	if c.quoted {
 		i := strings.LastIndexByte(c.head, '"')
 		c.cursor.word = c.head[i+1:]
@@ -253,36 +257,23 @@ func (c *completer) word1(w string) {
 
 // sources are the modules that there are to use.
 func (c *completer) sources() (out []string) {
-	here := path.Dir(c.file)
+	here := filepath.Dir(c.abs)
 	for _, dir := range workflowDirs(c.w.dir) {
-		to := relative(here, c.w.file(dir))
-		if to != "." {
+		to, err := filepath.Rel(here, dir)
+		switch {
+		case err != nil, to == ".":
+		case to == ".." || strings.HasSuffix(to, "/.."):
+			out = append(out, to+"/")
+		case strings.HasPrefix(to, "../"):
 			out = append(out, to)
+		default:
+			out = append(out, "./"+to)
 		}
 	}
 	return append(out, c.w.std...)
 }
 
-// relative is the source by which a module in from uses one in to.
-func relative(from, to string) string {
-	if from == to {
-		return "."
-	}
-	up := ""
-	for from != "." && from != to && !strings.HasPrefix(to, from+"/") {
-		from, up = path.Dir(from), up+"../"
-	}
-	rest := strings.TrimPrefix(strings.TrimPrefix(to, from), "/")
-	if from == "." {
-		rest = to
-	}
-	if up == "" {
-		return "./" + rest
-	}
-	return strings.TrimSuffix(up+rest, "/")
-}
-
-func (c *completer) types() {
+func (c *completer) offerTypes() {
 	for _, t := range []string{"string", "number", "bool"} {
 		c.add(completionItem{Kind: kindType}, t)
 	}
@@ -295,8 +286,8 @@ func (c *completer) types() {
 	}
 }
 
-// keys offers the keys of an object, and reports whether the cursor is at one.
-func (c *completer) keys() bool {
+// offerKeys offers the keys of an object, and reports whether the cursor is at one.
+func (c *completer) offerKeys() bool {
 	if len(c.objects) == 0 || c.objects[len(c.objects)-1].key != "" {
 		return false
 	}
@@ -328,8 +319,6 @@ func (c *completer) keys() bool {
 	case c.attr == "needs" && len(c.objects) == 1:
 		add("task", "The task that is needed.")
 		add("with", "Its arguments, by name.")
-	default:
-		return len(c.word) == 0
 	}
 	return true
 }
@@ -352,8 +341,8 @@ func taskNamed(m *lang.Module, ref string) *lang.Task {
 	return nil
 }
 
-// expression offers names and functions.
-func (c *completer) expression(a *lang.Attribute) {
+// offerExpressions offers names and functions.
+func (c *completer) offerExpressions(a *lang.Attribute) {
 	m, names := c.scope()
 	for _, kind := range a.Refs {
 		switch kind {

@@ -144,6 +144,8 @@ func (s *scanner) token(t hclsyntax.Token) {
 		if top.key == "task" {
 			top.task = ""
 		}
+	case t.Type == hclsyntax.TokenIdent && top.open == 'o' && top.key == "" && text == "for":
+		top.key = text // what follows is no key
 	case t.Type == hclsyntax.TokenIdent && top.open == '{':
 		s.words = append(s.words, text)
 	}

@@ -1,6 +1,7 @@
 package lsp
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -85,13 +86,13 @@ func (s *server) documentSymbols(p documentParams) (any, error) {
 // symbol is a block with what it declares. For locals, it is each of them.
 func (w *workspace) symbol(b *hclsyntax.Block) (out []documentSymbol) {
 	if b.Type == "locals" {
-		for _, name := range sortedKeys(b.Body.Attributes) {
-			a := b.Body.Attributes[name]
+		for name, a := range b.Body.Attributes { // order: sorted below
 			if at, ok := w.location(a.Range()); ok {
 				of, _ := w.location(a.NameRange)
 				out = append(out, documentSymbol{Name: name, Detail: "local", Kind: symbolConstant, Range: at.Range, SelectionRange: of.Range})
 			}
 		}
+		slices.SortFunc(out, func(a, b documentSymbol) int { return a.Range.Start.Line - b.Range.Start.Line })
 		return out
 	}
 	at, ok := w.location(closed(b))

@@ -2,9 +2,8 @@ package lsp
 
 import (
 	"encoding/json"
-	"strings"
+	"slices"
 
-	"github.com/flyingrobots/jitos/lang"
 	"github.com/flyingrobots/jitos/lang/diag"
 )
 
@@ -112,7 +111,7 @@ func (w *workspace) diagnostic(d diag.Diagnostic, at span) diagnostic {
 func (s *server) codeActions(p codeActionParams) (any, error) {
 	out := []codeAction{}
 	w, _, _, ok := s.look(p.TextDocument.URI)
-	if !ok || len(p.Context.Only) > 0 && !strings.Contains("quickfix", p.Context.Only[0]) {
+	if !ok || len(p.Context.Only) > 0 && !slices.Contains(p.Context.Only, "quickfix") {
 		return out, nil
 	}
 	for _, d := range w.current.diags {
@@ -160,6 +159,3 @@ func (s *server) look(uri string) (w *workspace, file string, t *text, ok bool) 
 	file = w.file(abs)
 	return w, file, s.documents[abs], s.update(w) && w.current.texts[file] == s.documents[abs]
 }
-
-// module is the module of a file, and the name of one of its parts.
-func (w *workspace) module(file string) *lang.Module { return w.current.moduleOf(file) }
