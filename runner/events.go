@@ -107,13 +107,14 @@ type Result struct {
 	Outcome string   `cbor:"outcome"`
 	Exit    int      `cbor:"exit,omitempty"`
 	Signal  int      `cbor:"signal,omitempty"`
-	Reason  string   `cbor:"reason,omitempty"` // failed: "exit 1", "timeout after 5s", "output bin/x missing"
-	Value   string   `cbor:"value,omitempty"`  // its result, if its task has one
-	Log     []byte   `cbor:"log,omitempty"`    // digest of its output in the store; empty: it printed nothing
-	Tail    string   `cbor:"tail,omitempty"`   // failed: the last lines of its output
-	Wall    int64    `cbor:"wall,omitempty"`   // nanoseconds
-	RSS     int64    `cbor:"rss,omitempty"`    // peak memory in bytes
-	Left    int      `cbor:"left,omitempty"`   // processes it left behind, which were killed
+	Reason  string   `cbor:"reason,omitempty"`  // failed: "exit 1", "timeout after 5s", "output bin/x missing"
+	Value   string   `cbor:"value,omitempty"`   // its result, if its task has one
+	Log     []byte   `cbor:"log,omitempty"`     // digest of its output in the store; empty: it printed nothing
+	Tail    string   `cbor:"tail,omitempty"`    // failed: the last lines of its output
+	Refused string   `cbor:"refused,omitempty"` // failed: what in its allow would permit what it seems to have been refused
+	Wall    int64    `cbor:"wall,omitempty"`    // nanoseconds
+	RSS     int64    `cbor:"rss,omitempty"`     // peak memory in bytes
+	Left    int      `cbor:"left,omitempty"`    // processes it left behind, which were killed
 	Changes []Change `cbor:"changes,omitempty"`
 	Reads   []Read   `cbor:"reads,omitempty"`
 	Range   string   `cbor:"at,omitempty"` // file:line of the task

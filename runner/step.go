@@ -384,7 +384,7 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 		return false, err
 	}
 	if reason != "" {
-		e.Tail = tail(log, 12)
+		e.Tail, e.Refused = tail(log, 12), k.refusal(s, append(slices.Clip(log), "\n"+reason...))
 		return false, &stepError{reason}
 	}
 	if err := k.value(s, set, layer, below, stdout, r); err != nil {

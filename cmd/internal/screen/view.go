@@ -169,6 +169,9 @@ func (v *View) result(d *runner.Result) {
 		for _, l := range Lines(d.Tail) {
 			v.line("      %s", l)
 		}
+		if d.Refused != "" {
+			v.line("      %s", s.Dim(fmt.Sprintf("if the sandbox is in its way: allow { %s } in the task (%s)", Clean(d.Refused), d.Range)))
+		}
 	}
 	// What was up to date or never started is a number in the summary: a null run of 10,000 steps says one line.
 }
