@@ -398,6 +398,7 @@ func TestEditorCompletes(t *testing.T) {
 		"attributes of an inner block":       {text: "task \"a\" {\n  retry {\n    att|\n  }\n}", has: []string{"attempts"}},
 		"a block that is not closed":         {text: "task \"a\" {\n  retry {\n    b|", has: []string{"backoff"}},
 		"variables, and what else there is":  {text: "variable \"v\" { default = 1 }\ntask \"a\" {\n  run = \"${|}\"\n}", has: []string{"var.v", "self.outputs", "join"}, hasNo: []string{"each.key"}},
+		"attributes of objects":              {text: "variable \"v\" {\n  type = object({ tag = string, of = object({ x = number }) })\n}\nlocals {\n  x = var.v.|\n}", has: []string{"var.v.tag", "var.v.of.x"}},
 		"each in a family":                   {text: "task \"a\" {\n  for_each = [\"x\"]\n  run = \"${ea|}\"\n}", has: []string{"each.key", "each.value"}},
 		"parameters of this task alone":      {text: "task \"a\" {\n  param \"p\" { default = 1 }\n  run = \"${param.|}\"\n}\ntask \"b\" {\n  param \"q\" { default = 1 }\n  run = \"x\"\n}", has: []string{"param.p"}, hasNo: []string{"param.q", "var.v"}},
 		"a quote that is not closed":         {text: "task \"a\" {\n  param \"p\" { default = 1 }\n  run = \"${param.|\n}\ntask \"b\" { run = \"x\" }", has: []string{"param.p"}},

@@ -366,6 +366,9 @@ func (c *completer) offerExpressions(a *lang.Attribute) {
 			}
 		}
 	}
+	for _, n := range names {
+		names = append(names, attributes(n, c.typeOf(m, n))...)
+	}
 	slices.Sort(names)
 	for _, n := range slices.Compact(names) {
 		d := c.describe(m, n)
@@ -380,12 +383,46 @@ func (c *completer) offerExpressions(a *lang.Attribute) {
 		c.add(completionItem{Kind: kindValue}, "true")
 		c.add(completionItem{Kind: kindValue}, "false")
 	}
-	if len(a.Refs) > 0 && c.attr != "needs" {
-		return
+	if inner := c.stack[len(c.stack)-1].open; len(a.Refs) > 0 && a.Name != "needs" && (inner == '=' || inner == '[') {
+		return // it names things, and computes nothing
 	}
 	for _, f := range c.functions {
 		c.add(completionItem{Label: f.Name, Kind: kindFunction, Detail: f.Call, Documentation: markdown(aboutFunction(f))}, f.Name+"(")
 	}
+}
+
+// typeOf is the declared type of a variable or parameter, any for all else.
+func (c *completer) typeOf(m *lang.Module, name string) cty.Type {
+	kind, name, _ := strings.Cut(name, ".")
+	switch {
+	case kind == "var":
+		for _, v := range m.Variables {
+			if v.Name == name {
+				return v.Type
+			}
+		}
+	case kind == "param" && len(c.path) > 0 && len(c.path[0].labels) > 0:
+		for _, t := range m.Tasks {
+			for _, p := range t.Params {
+				if t.Name == c.path[0].labels[0] && p.Name == name {
+					return p.Type
+				}
+			}
+		}
+	}
+	return cty.DynamicPseudoType
+}
+
+// attributes are those that a value of an object type has, as they are written, and theirs.
+func attributes(of string, t cty.Type) (out []string) {
+	if !t.IsObjectType() {
+		return nil
+	}
+	for _, name := range sortedKeys(t.AttributeTypes()) {
+		out = append(out, of+"."+name)
+		out = append(out, attributes(of+"."+name, t.AttributeType(name))...)
+	}
+	return out
 }
 
 // taskNames are the tasks that m can refer to, as they are written.
