@@ -14,7 +14,6 @@ import (
 	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/sws"
 	"github.com/flyingrobots/jitos/warp"
-	"github.com/flyingrobots/jitos/warp/cas"
 	"github.com/flyingrobots/jitos/warp/cbor"
 	"github.com/flyingrobots/jitos/warp/history"
 )
@@ -24,76 +23,10 @@ type NothingError struct{ Reason string }
 
 func (e *NothingError) Error() string { return e.Reason }
 
-// change is a collapse as the history has it.
-type change struct {
-	Collapse
-	ops warp.Rewrite // of the System graph
-}
-
-// collapseOf finds what a run let into the workspace; run 0 is the last one that changed anything.
-func collapseOf(w Workspace, run int) (*change, error) {
-	var out, before *change
-	var ops []byte
-	for e, err := range w.Log.All() {
-		if err != nil {
-			return nil, err
-		}
-		if e.Kind != KindRewrite && e.Kind != KindCollapse && e.Kind != KindUndo && e.Kind != KindConflict {
-			continue
-		}
-		d, err := Decode(e)
-		if err != nil {
-			return nil, err
-		}
-		switch d := d.Data.(type) {
-		case *Rewrite:
-			if d.Cause == "collapse" || d.Cause == "undo" {
-				ops = d.Ops
-			}
-		case *Collapse:
-			if run != 0 && d.Run != run || run == 0 && len(d.Changes) == 0 || ops == nil {
-				continue // ops are missing where a compaction dropped the event before this one
-			}
-			rw, err := warp.DecodeRewrite(ops)
-			if err != nil {
-				return nil, err
-			}
-			out, before = &change{*d, rw}, out
-		case *End:
-			if out != nil && out.Run == d.Run { // it was taken back by recovery
-				out = before
-			}
-		}
-	}
-	switch {
-	case out == nil && run == 0:
-		return nil, &NothingError{"nothing to undo: no run has changed a file yet"}
-	case out == nil:
-		return nil, &NothingError{fmt.Sprintf("nothing to undo: run %d let nothing into the workspace", run)}
-	case len(out.Changes) == 0:
-		return nil, &NothingError{fmt.Sprintf("nothing to undo: run %d changed no file", run)}
-	}
-	return out, nil
-}
-
-// inverse takes back what a collapse did to the facts.
-func inverse(rw warp.Rewrite) warp.Rewrite {
-	var out warp.Rewrite
-	for _, op := range slices.Backward(rw.Ops) {
-		switch {
-		case op.Kind == warp.OpAddNode && op.Node.Kind == "fact":
-			out.Ops = append(out.Ops, warp.Retract(op.Node))
-		case op.Kind == warp.OpRetract:
-			out.Ops = append(out.Ops, warp.AddNode(op.Node))
-		}
-	}
-	return out
-}
-
 // Undo puts back what a run changed (0: the last one that changed anything), through the same door and as a run of its
 // own, so that undoing again does it again.
 func Undo(ctx context.Context, w Workspace, run int, o Options) (out *Outcome, err error) {
-	c, err := collapseOf(w, run)
+	c, err := undoable(*w.System, run)
 	if err != nil {
 		return nil, err
 	}
@@ -102,24 +35,20 @@ func Undo(ctx context.Context, w Workspace, run int, o Options) (out *Outcome, e
 	if err != nil {
 		return nil, err
 	}
-	k.sws, k.of = -1, c.Run
+	k.sws, k.of = -1, c.run
+	what := fmt.Sprintf("undo of run %d", c.run)
 	defer func() { err = k.close(err) }()
-	if err := k.open(fmt.Sprintf("undo of run %d", c.Run)); err != nil {
+	if err := k.open(what); err != nil {
 		return nil, err
 	}
-	var done []sws.Done
-	for _, ch := range c.Changes {
-		done = append(done, sws.Done{Path: rawPath(ch.Path), Before: ch.Before.entry(), After: ch.After.entry()})
-	}
-	rw := inverse(c.ops)
-	of := nodeOf("run", map[string]any{"n": c.Run})
-	rw.Ops = append(rw.Ops, warp.AddEdge(warp.Edge{Kind: "collapsed-into", From: k.runNode().ID(), To: of.ID()}))
+	rw := c.back
+	rw.Ops = append(rw.Ops, warp.AddEdge(warp.Edge{Kind: "collapsed-into", From: k.runNode().ID(), To: runNode(c.run).ID()}))
 	note, err := cbor.Encode(k.note(KindUndo, rw))
 	if err != nil {
 		return nil, err
 	}
-	r, err := w.Space.Undo(ctx, strconv.Itoa(k.run), done, note)
-	return k.ended(r, err, fmt.Sprintf("undo of run %d", c.Run), nil)
+	r, err := w.Space.Undo(ctx, strconv.Itoa(k.run), c.done, note)
+	return k.ended(r, err, what, nil)
 }
 
 // ended turns the answer of package sws into an outcome, and records what it did not record itself. held is what stays
@@ -149,17 +78,6 @@ func (k *kernel) ended(r sws.Receipt, err error, target string, held []Change) (
 	k.over = true
 	out.Changed, out.Collapsed = changesOf(r.Ops), r.Ops
 	return out, nil
-}
-
-func (e Entry) entry() sws.Entry {
-	out := sws.Entry{Kind: kindOf(e.Type), Mode: e.Mode, Size: e.Size, Target: rawTarget(e.Target)}
-	switch {
-	case out.Kind == sws.Link:
-		out.Digest = cas.Sum([]byte(out.Target))
-	case len(e.Digest) == len(out.Digest):
-		out.Digest = cas.Digest(e.Digest)
-	}
-	return out
 }
 
 // Clean removes what the given steps produced and what still stands in the workspace as they made it. Like any change

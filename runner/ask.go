@@ -22,13 +22,15 @@ type Input struct {
 	From []Assertion
 }
 
-// InputsOf lists what a step read the last time that it ended well, by path. list reads the listing of a wildcard from
-// the store by its digest.
-func InputsOf(g warp.Graph, step string, list func([]byte) ([]byte, error)) ([]Input, error) {
-	s, err := lastOf(g, step)
-	if err != nil || s == nil {
+// InputsOf lists what a step read in a run in which it ended well (0: the last one), by path. list reads the listing of a
+// wildcard from the store by its digest.
+func InputsOf(g warp.Graph, step string, run int, list func([]byte) ([]byte, error)) ([]Input, error) {
+	all, err := occurrences(g, step)
+	i := slices.IndexFunc(all, func(s known) bool { return run == 0 || s.data.Run == run })
+	if err != nil || i < 0 {
 		return nil, err
 	}
+	s := all[i]
 	var out []Input
 	for e, a := range reads(g, s.node) {
 		in := Input{Path: a.Path, Late: e.Late}
@@ -66,13 +68,84 @@ func InputsOf(g warp.Graph, step string, list func([]byte) ([]byte, error)) ([]I
 	return out, nil
 }
 
-// MakersOf names the steps that made what stands at a path, with the last run in which each did. It asks the graph alone, so
-// it knows what the history has let go.
-func MakersOf(g warp.Graph, path string, now sws.Entry) []Assertion {
-	if now.Kind != sws.File {
-		return nil
+// LastRunOf is the last run in which a step ended well; 0: none.
+func LastRunOf(g warp.Graph, step string) (int, error) {
+	s, err := lastOf(g, step)
+	if err != nil || s == nil {
+		return 0, err
 	}
-	return makers(g, path, now.Digest[:], "")
+	return s.data.Run, nil
+}
+
+// Writing is what a run did to a path.
+type Writing struct {
+	Path   string // as text
+	Run    int
+	Left   Entry      // what stood there after it; absent if the run removed it
+	Step   *Assertion // who made that: not of the same run if it came from the cache; nil if no step did
+	Undid  int        // the run that it undid; 0: it was no undo
+	Others int        // other paths that it wrote, beside directories
+}
+
+// LastWriting asks the System graph for the last run that wrote a path, or removed it; nil if none did.
+func LastWriting(g warp.Graph, path string) (*Writing, error) {
+	w := &Writing{Path: textPath(path)}
+	for id := range g.Find("artifact", w.Path) {
+		for _, kind := range []string{"asserts", "retracts"} {
+			for _, e := range g.In(id, kind) {
+				n, err := numberOf(g, e.From)
+				if err != nil {
+					return nil, err
+				}
+				w.Run = max(w.Run, n)
+			}
+		}
+	}
+	if w.Run == 0 {
+		return nil, nil
+	}
+	c, err := changeOf(g, w.Run)
+	if err != nil {
+		return nil, err
+	}
+	var left sws.Entry
+	for _, d := range c.done {
+		if d.Path == path {
+			left = d.After
+		} else if d.Before.Kind != sws.Dir && d.After.Kind != sws.Dir {
+			w.Others++
+		}
+	}
+	w.Left = EntryOf(left)
+	for _, e := range g.Out(runNode(w.Run).ID(), "collapsed-into") {
+		w.Undid, err = numberOf(g, e.To)
+		return w, err
+	}
+	a, err := artifactOf(path, left)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range g.Out(a.ID(), "produced") {
+		var s stepNode
+		by, _ := g.Node(e.To)
+		if err := cbor.Unmarshal(by.Data, &s); err != nil {
+			return nil, err
+		}
+		if s.Run <= w.Run && (w.Step == nil || w.Step.Run < s.Run) {
+			w.Step = &Assertion{Step: s.ID, Run: s.Run}
+		}
+	}
+	return w, nil
+}
+
+// numberOf reads the number of a run's node.
+func numberOf(g warp.Graph, run warp.NodeID) (int, error) {
+	var r struct {
+		N int `cbor:"n"`
+	}
+	n, _ := g.Node(run)
+	err := cbor.Unmarshal(n.Data, &r)
+	return r.N, err
 }
 
 // makers finds who made a content of a path: for each step but the given one, the last run.

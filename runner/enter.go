@@ -89,7 +89,7 @@ func nodeOf(kind string, data map[string]any) warp.Node {
 }
 
 func (k *kernel) swsNode() warp.Node { return nodeOf("sws", map[string]any{"n": k.sws}) }
-func (k *kernel) runNode() warp.Node { return nodeOf("run", map[string]any{"n": k.run}) }
+func (k *kernel) runNode() warp.Node { return runNode(k.run) }
 func (k *kernel) candidate() warp.Node {
 	c := map[string]any{"run": k.run, "n": k.plan.Candidate}
 	if k.round > 0 {

@@ -102,7 +102,7 @@ func (j *Journal) Collapsed(r sws.Receipt) error {
 		return op.Kind == warp.OpAddEdge && op.Edge.Kind == "collapsed-into" && there
 	})
 	if r.Aborted != "" {
-		return j.aborted(n, rw, r.Aborted, told)
+		return j.aborted(n, r.Aborted, told)
 	}
 	if !told {
 		if err := j.Store.Sync(); err != nil { // before the events that name what is in it
@@ -112,7 +112,12 @@ func (j *Journal) Collapsed(r sws.Receipt) error {
 		if n.Kind == KindUndo {
 			cause = "undo"
 		}
-		err := j.rewrite(n, cause, rw, n.Tick, event(n.Kind, &Collapse{Run: n.Run, SWS: n.SWS, Of: n.Of, Tx: r.Tx, Changes: changesOf(r.Ops)}))
+		files, err := wrote(*j.System, n.Run, rw, r.Ops)
+		if err != nil {
+			return fmt.Errorf("transaction %s: %w", r.Tx, err)
+		}
+		rw.Ops = append(rw.Ops, files...)
+		err = j.rewrite(n, cause, rw, n.Tick, event(n.Kind, &Collapse{Run: n.Run, SWS: n.SWS, Of: n.Of, Tx: r.Tx, Changes: changesOf(r.Ops)}))
 		if err != nil {
 			return fmt.Errorf("transaction %s: %w", r.Tx, err)
 		}
@@ -122,13 +127,11 @@ func (j *Journal) Collapsed(r sws.Receipt) error {
 
 // aborted records that nothing of a transaction is in the workspace. As long as that fails the transaction must not be
 // forgotten: what survives of the history may say that it was done.
-func (j *Journal) aborted(n note, rw warp.Rewrite, why string, told bool) error {
+func (j *Journal) aborted(n note, why string, told bool) error {
 	if told {
-		back := inverse(rw)
-		for _, op := range rw.Ops {
-			if op.Kind == warp.OpAddEdge && op.Edge.Kind == "collapsed-into" {
-				back.Ops = append(back.Ops, warp.RemoveEdge(op.Edge))
-			}
+		back, err := forget(*j.System, n.Run)
+		if err != nil {
+			return err
 		}
 		if err := j.rewrite(n, "aborted", back, n.Tick+1); err != nil {
 			return err

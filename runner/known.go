@@ -32,6 +32,12 @@ type (
 		Digest []byte `cbor:"digest"`
 		Target string `cbor:"target,omitempty"`
 	}
+	observationNode struct {
+		Run   int    `cbor:"run"`
+		Kind  string `cbor:"kind"` // "retracted": Value is a fact that the run took away
+		Name  string `cbor:"name"` // its relation
+		Value any    `cbor:"value"`
+	}
 	readEdge struct {
 		Late bool `cbor:"late,omitempty"`
 	}
@@ -50,7 +56,10 @@ func artifactOf(p string, e sws.Entry) (warp.Node, error) {
 
 func (a artifactNode) entry() sws.Entry {
 	e := sws.Entry{Kind: kindOf(a.Type), Mode: a.Mode, Size: a.Size, Target: rawTarget(a.Target)}
-	if len(a.Digest) == len(e.Digest) {
+	switch {
+	case e.Kind == sws.Link:
+		e.Digest = cas.Sum([]byte(e.Target))
+	case len(a.Digest) == len(e.Digest):
 		e.Digest = cas.Digest(a.Digest)
 	}
 	return e
@@ -170,19 +179,24 @@ func produced(g warp.Graph, step warp.NodeID) []sws.Change {
 	return out
 }
 
-// lastOf finds the last occurrence of a step that ended well, by its id.
-func lastOf(g warp.Graph, id string) (*known, error) {
+// occurrences lists when a step ended well, by its id, the last run first.
+func occurrences(g warp.Graph, id string) ([]known, error) {
 	task, err := warp.NewNode("task", map[string]any{"name": id})
 	if err != nil {
 		return nil, err
 	}
-	all, err := latestFirst(g, func(yield func(warp.NodeID) bool) {
+	return latestFirst(g, func(yield func(warp.NodeID) bool) {
 		for _, e := range g.Out(task.ID(), "decomposes") {
 			if !yield(e.To) {
 				return
 			}
 		}
 	})
+}
+
+// lastOf finds the last occurrence of a step that ended well, by its id.
+func lastOf(g warp.Graph, id string) (*known, error) {
+	all, err := occurrences(g, id)
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}

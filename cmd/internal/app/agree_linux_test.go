@@ -61,7 +61,8 @@ func (f someWorkflow) text() string {
 
 // TestProjectionAndGraphAgree runs, edits and undoes at random. Whenever the projection says that nothing is to do, the
 // long way, a compilation and queries on the graph, says so too; and after a run that has settled, the projection does say
-// so. In the end everything that is kept is sound, and outputs are what they must be.
+// so. In the end the graph knows of each path what the history tells last, everything that is kept is sound, and outputs are what
+// they must be.
 func TestProjectionAndGraphAgree(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
@@ -80,6 +81,25 @@ func TestProjectionAndGraphAgree(t *testing.T) {
 		}
 		p.settled()
 		p.with(func(w *Workspace) {
+			runs, err := w.Runs(rt.Context())
+			require.NoError(rt, err)
+			g, err := w.system()
+			require.NoError(rt, err)
+			told := map[string]bool{}
+			for _, r := range runs { // the newest first
+				for _, c := range r.Changes {
+					if told[c.Path] {
+						continue
+					}
+					told[c.Path] = true
+					last, err := runner.LastWriting(g, c.Name())
+					require.NoError(rt, err)
+					require.NotNil(rt, last, c.Path)
+					require.Equal(rt, r.N, last.Run, c.Path)
+					require.Equal(rt, c.After, last.Left, c.Path)
+				}
+			}
+			require.NotEmpty(rt, told)
 			found, err := w.Verify(rt.Context())
 			require.NoError(rt, err)
 			for _, f := range found {

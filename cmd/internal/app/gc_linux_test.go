@@ -14,8 +14,8 @@ import (
 	"github.com/flyingrobots/jitos/warp/history"
 )
 
-// TestGCDropsOldEvents fills a history until its first segment can go: what is left is provable, later runs can be
-// undone, numbers go on, and the graph still knows who made what.
+// TestGCDropsOldEvents fills a history until its first segment can go: what is left is provable, runs can be undone, numbers
+// go on, and the graph still knows who made what.
 func TestGCDropsOldEvents(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	root, err := filepath.EvalSymlinks(t.TempDir())
@@ -82,7 +82,7 @@ task "new" {
 		require.Len(t, runs, 2)
 		require.Equal(t, 3, runs[0].N)
 		_, _, err = w.Run(t.Context(), 1)
-		require.ErrorContains(t, err, "there is no run 1")
+		require.ErrorContains(t, err, "the history tells no more of run 1")
 		found, err := w.Verify(t.Context())
 		require.NoError(t, err)
 		for _, f := range found {
@@ -96,9 +96,10 @@ task "new" {
 		require.NoError(t, err)
 		why, err := w.Why(t.Context(), filepath.Join(root, "old.txt"))
 		require.NoError(t, err)
-		require.Contains(t, why.Lines[1], "written by old, run 1")
-		_, err = w.Undo(t.Context(), 1, func(runner.Event) {})
-		require.ErrorContains(t, err, "nothing to undo")
+		require.Contains(t, why.Lines[1], "written by old, run 1, of which the history tells no more")
+		why, err = w.Why(t.Context(), "old")
+		require.NoError(t, err)
+		require.Equal(t, []string{"ran in run 1, of which the history tells no more", "  from   fixed"}, why.Lines)
 	})
 	with(func(w *Workspace) {
 		out, err := w.Undo(t.Context(), 0, func(runner.Event) {})
@@ -108,10 +109,15 @@ task "new" {
 		require.NoError(t, err)
 		require.Equal(t, "1\n", string(b))
 	})
-	require.NoError(t, os.Remove(filepath.Join(root, "old.txt")))
+	with(func(w *Workspace) {
+		out, err := w.Undo(t.Context(), 1, func(runner.Event) {})
+		require.NoError(t, err)
+		require.Equal(t, 5, out.Run, "the graph knows what a run changed")
+		require.NoFileExists(t, filepath.Join(root, "old.txt"))
+	})
 	with(func(w *Workspace) {
 		out, err := w.Apply(t.Context(), Request{Target: "old"}, func(runner.Event) {}, runner.Live{})
 		require.NoError(t, err)
-		require.Equal(t, []int{5, 0, 1}, []int{out.Run, out.Ran, out.Cached}, "the cache outlives the history of its run")
+		require.Equal(t, []int{6, 0, 1}, []int{out.Run, out.Ran, out.Cached}, "the cache outlives the history of its run")
 	})
 }

@@ -254,6 +254,9 @@ func noRun(n int, runs []Run) error {
 	if len(runs) == 0 {
 		return usagef("there is no run %d: nothing was run here yet", n)
 	}
+	if first := runs[len(runs)-1].N; 0 < n && n < first {
+		return usagef("the history tells no more of run %d: gc let go of what is older than run %d", n, first)
+	}
 	return usagef("there is no run %d: the last one is %d (`jitos log` lists them)", n, runs[0].N)
 }
 

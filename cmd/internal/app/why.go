@@ -50,35 +50,42 @@ func (w *Workspace) Why(ctx context.Context, x string) (*Why, error) {
 			steps = append(steps, s.Step)
 		}
 	}
-	rel, err := w.relative(x)
-	if err != nil && !strings.HasPrefix(x, "//") { // as a path that is not UTF-8 is shown
+	g, err := w.system()
+	if err != nil {
 		return nil, err
+	}
+	run, err := runner.LastRunOf(g, x)
+	if err != nil {
+		return nil, err
+	}
+	if run > 0 {
+		return w.untold(x, run)
+	}
+	rel := runner.Change{Path: x}.Name()
+	if rel == x { // else it is written as a path that is not UTF-8 is shown
+		if rel, err = w.relative(x); err != nil {
+			return nil, err
+		}
+	}
+	wrote, err := runner.LastWriting(g, rel)
+	if err != nil {
+		return nil, err
+	}
+	now, _, err := w.base.EntryAt(rel)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case wrote != nil:
+		return w.whyPath(now, wrote, runs)
+	case now.Kind != sws.Absent:
+		return &Why{Kind: "path", Name: rel, Lines: []string{rel + "   no run wrote it"}}, nil
 	}
 	var paths []string
 	for _, r := range runs {
 		for _, c := range r.Changes {
-			if c.Name() == rel || err != nil && c.Path == x {
-				return w.whyPath(c, runs)
-			}
 			paths = append(paths, c.Path)
 		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if e, _, err := w.base.Entry(rel); err == nil && e.Kind != sws.Absent {
-		g, err := w.system()
-		if err != nil {
-			return nil, err
-		}
-		if by := runner.MakersOf(g, rel, e); len(by) > 0 {
-			out := &Why{Kind: "path", Name: rel, Lines: []string{rel + "   " + describe(runner.EntryOf(e))}}
-			for _, m := range by {
-				out.Lines = append(out.Lines, fmt.Sprintf("  written by %s, run %d, of which the history tells no more", m.Step, m.Run))
-			}
-			return out, nil
-		}
-		return &Why{Kind: "path", Name: rel, Lines: []string{rel + "   no run wrote it"}}, nil
 	}
 	return nil, usagef("%s is no path that a run wrote and no step that ran%s", x, suggest(x, append(steps, paths...)))
 }
@@ -152,58 +159,48 @@ func describe(e runner.Entry) string {
 	return "absent"
 }
 
-func (w *Workspace) whyPath(of runner.Change, runs []Run) (*Why, error) {
-	rel := of.Path
-	now, _, err := w.base.EntryAt(of.Name())
+func (w *Workspace) whyPath(now sws.Entry, wrote *runner.Writing, runs []Run) (*Why, error) {
+	out := &Why{Kind: "path", Name: wrote.Path, Lines: []string{wrote.Path + "   " + describe(wrote.Left)}}
+	if !runner.Same(wrote.Left, now) {
+		out.Lines = append(out.Lines, fmt.Sprintf("  changed outside jitos since run %d", wrote.Run))
+	}
+	told := Run{} // what only the history tells, if it still does
+	line := fmt.Sprintf("run %d, of which the history tells no more", wrote.Run)
+	if i := slices.IndexFunc(runs, func(r Run) bool { return r.N == wrote.Run }); i >= 0 {
+		told = runs[i]
+		line = fmt.Sprintf("run %d (%s)", told.N, when(told.At))
+	}
+	verb := "written by "
+	if wrote.Left.Type == "" {
+		verb = "removed by "
+	}
+	switch {
+	case wrote.Undid != 0:
+		line = fmt.Sprintf("put back by undo of run %d, ", wrote.Undid) + line
+	case wrote.Step != nil:
+		line = verb + wrote.Step.Step + ", " + line
+	case told.What != "":
+		line = verb + told.What + ", " + line
+	default:
+		line = verb + line
+	}
+	if n := wrote.Others; n > 0 {
+		line += fmt.Sprintf(", collapsed with %d other %s", n, plural(n, "file", "files"))
+	}
+	out.Lines = append(out.Lines, "  "+line)
+	if wrote.Step == nil {
+		return out, nil
+	}
+	from, err := w.from(wrote.Step.Step, wrote.Step.Run)
 	if err != nil {
 		return nil, err
 	}
-	out := &Why{Kind: "path", Name: rel}
-	for _, r := range runs { // the newest first
-		i := slices.IndexFunc(r.Changes, func(c runner.Change) bool { return c.Path == rel })
-		if i < 0 {
-			continue
-		}
-		c := r.Changes[i]
-		out.Lines = append(out.Lines, rel+"   "+describe(c.After))
-		if !runner.Same(c.After, now) {
-			out.Lines = append(out.Lines, fmt.Sprintf("  changed outside jitos since run %d", r.N))
-		}
-		by := r.What
-		var step *StepRun
-		for k := range r.Steps {
-			if slices.ContainsFunc(r.Steps[k].Changes, func(x runner.Change) bool { return x.Path == rel }) {
-				step = &r.Steps[k]
-			}
-		}
-		verb := "written"
-		if c.After.Type == "" {
-			verb = "removed"
-		}
-		switch {
-		case step != nil:
-			by = step.Step
-		case r.What == "undo":
-			by = fmt.Sprintf("undo of run %d", r.Of)
-			verb = "put back"
-		}
-		others := ""
-		if n := files(r.Changes) - 1; n > 0 {
-			others = fmt.Sprintf(", collapsed with %d other %s", n, plural(n, "file", "files"))
-		}
-		out.Lines = append(out.Lines, fmt.Sprintf("  %s by %s, run %d (%s)%s", verb, by, r.N, when(r.At), others))
-		if step != nil {
-			from, err := w.from(step.Step)
-			if err != nil {
-				return nil, err
-			}
-			out.Lines = append(out.Lines, from...)
-			if step.Outcome == runner.Cached {
-				out.Lines = append(out.Lines, "  its bytes come from the cache")
-			}
-			out.Lines = append(out.Lines, because(step)...)
-		}
-		return out, nil
+	out.Lines = append(out.Lines, from...)
+	if wrote.Step.Run != wrote.Run {
+		out.Lines = append(out.Lines, fmt.Sprintf("  its bytes come from the cache, where run %d left them", wrote.Step.Run))
+	}
+	if i := slices.IndexFunc(told.Steps, func(s StepRun) bool { return s.Step == wrote.Step.Step }); i >= 0 {
+		out.Lines = append(out.Lines, because(&told.Steps[i])...)
 	}
 	return out, nil
 }
@@ -225,13 +222,13 @@ func because(s *StepRun) []string {
 	return []string{"  because   " + strings.Join(append(out, s.Step), " → ")}
 }
 
-// from lists what a step read, and which steps made it.
-func (w *Workspace) from(step string) ([]string, error) {
+// from lists what a step read in a run (0: the last), and which steps made it.
+func (w *Workspace) from(step string, run int) ([]string, error) {
 	g, err := w.system()
 	if err != nil {
 		return nil, err
 	}
-	inputs, err := runner.InputsOf(g, step, func(d []byte) ([]byte, error) { return w.store.Get(cas.Digest(d)) })
+	inputs, err := runner.InputsOf(g, step, run, func(d []byte) ([]byte, error) { return w.store.Get(cas.Digest(d)) })
 	if err != nil {
 		return nil, err
 	}
@@ -286,7 +283,7 @@ func (w *Workspace) whyStep(step string, runs []Run) (*Why, error) {
 			default:
 				out.Lines = append(out.Lines, fmt.Sprintf("%s in run %d", s.Outcome, r.N))
 			}
-			from, err := w.from(step)
+			from, err := w.from(step, 0)
 			if err != nil {
 				return nil, err
 			}
@@ -301,6 +298,13 @@ func (w *Workspace) whyStep(step string, runs []Run) (*Why, error) {
 		}
 	}
 	return out, nil
+}
+
+// untold tells of a step what the graph knows where the history tells no more of the run.
+func (w *Workspace) untold(step string, run int) (*Why, error) {
+	from, err := w.from(step, run)
+	return &Why{Kind: "step", Name: step,
+		Lines: append([]string{fmt.Sprintf("ran in run %d, of which the history tells no more", run)}, from...)}, err
 }
 
 func (w *Workspace) whyFact(x string) (*Why, error) {
