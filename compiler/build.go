@@ -345,7 +345,7 @@ func (b *build) occurrences(s *lang.Step, f *frame) (out []occurrence) {
 // forEach evaluates a for_each: a map, a set or a list of strings. Sets and maps are in order of their keys.
 func (b *build) forEach(x hcl.Expression, in env) (out []member, ok bool) {
 	v, ok := b.value(x, in)
-	if !ok {
+	if !ok || !b.open(v, x, "for_each") {
 		return nil, false
 	}
 	v, _ = v.UnmarkDeep()
@@ -471,7 +471,7 @@ func (b *build) defaulted(p param, x hcl.Expression, f *frame) (cty.Value, bool)
 		return b.constant(x, f.env, p.Type)
 	}
 	v, ok := b.value(x, f.env)
-	if !ok {
+	if !ok || !b.open(v, x, "an argument") {
 		return v, false
 	}
 	v, _ = v.UnmarkDeep()
@@ -627,7 +627,7 @@ func (b *build) needs(u *unit) {
 
 func (b *build) evaluateNeeds(u *unit, x, whole hcl.Expression, in env) {
 	v, ok := b.value(x, in)
-	if !ok {
+	if !ok || !b.open(v, whole, "an argument") {
 		return
 	}
 	refs, err := references(v, x)

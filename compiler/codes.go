@@ -1,7 +1,7 @@
 package compiler
 
 // Codes of the diagnostics of this package: JT30… for what a version cannot do, JT31… for intents and planning, JT32…
-// for the order of tasks, JT33… for files. Names and types have package lang's codes. They are stable: a code is never
+// for the order of tasks, JT33… for files, JT34… for secrets. Names and types have package lang's codes. They are stable: a code is never
 // given another meaning.
 const (
 	CodeUnsupported = "JT3001"
@@ -20,6 +20,8 @@ const (
 	CodeCondition  = "JT3205"
 	CodeEndless    = "JT3206"
 	CodeResult     = "JT3207"
+
+	CodeSecret = "JT3401"
 
 	CodeOutside   = "JT3301"
 	CodeGlobs     = "JT3302"
@@ -59,6 +61,8 @@ func Explain(code string) (text string, ok bool) {
 		text = "A value of a task is asked for that it does not have, or has more than one of. A task with result = \"stdout\", \"json\" or \"file:PATH\" has one result: task.NAME.result where it is needed, step.NAME.result in a method. Members of a family and tasks with arguments each have their own."
 	case CodeEndless:
 		text = "Every step of the only way to achieve the task leads back to the task itself."
+	case CodeSecret:
+		text = "A secret, or a sensitive variable, is never written down. So it cannot be an argument, a path, a fact or a member of a family: give it to the command itself, in `env`, `run` or `exec`, or by allow { secrets = [secret.NAME] }. One of fewer than four bytes cannot be kept out of what steps print."
 	case CodeOutside:
 		text = "Inputs and outputs are paths in the workspace, relative to its root. Other places are granted by allow { paths }, directories to keep between runs by caches."
 	case CodeGlobs:

@@ -13,7 +13,9 @@ import (
 type Options struct {
 	Vars  map[string]Given // by variable of the module
 	World lang.World       // the workspace as the plan starts
-	Open  bool             // variables of the module that have no value are unknown instead of an error: nobody is to run it yet
+	// Secret reads a secret from the environment; nil: none has a value. It is not recorded what it gives.
+	Secret func(env string) (value string, set bool)
+	Open   bool // variables of the module that have no value are unknown instead of an error: nobody is to run it yet
 	// Known is what package lang said about the module. It is not said again in other words, and with errors in it no plans
 	// are made.
 	Known diag.List

@@ -221,6 +221,7 @@ func (c *condition) equal(n *hclsyntax.BinaryOpExpr) (htn.Cond, bool) {
 			return htn.Term{}, false
 		}
 		v, ok := c.quiet(x, c.f.env)
+		v, _ = v.UnmarkDeep()
 		if !ok || v.IsNull() || !v.Type().Equals(ty) {
 			return htn.Term{}, false
 		}
@@ -318,6 +319,9 @@ func (b *build) argument(x hcl.Expression, f *frame, ty cty.Type) (htn.Term, boo
 	if err != nil {
 		return htn.Term{}, false
 	}
+	if b.public(unknown, "an argument", x); b.bad[x] {
+		return htn.Term{}, false
+	}
 	if _, ok := b.as(x, unknown, ty); !ok {
 		return htn.Term{}, false
 	}
@@ -337,6 +341,7 @@ func (b *build) argument(x hcl.Expression, f *frame, ty cty.Type) (htn.Term, boo
 
 // constant is x as a known value of type ty.
 func (b *build) constant(x hcl.Expression, in env, ty cty.Type) (cty.Value, bool) {
+	b.public(in, "an argument", x)
 	v, ok := b.as(x, in, ty)
 	if !ok {
 		return v, false

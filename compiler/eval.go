@@ -50,10 +50,11 @@ type findings struct {
 	diags diag.List
 	// spelled are the files that were found and that no value spells as they are: by how a value does.
 	spelled map[string]string
+	hidden  *hidden
 }
 
 func newFindings() *findings {
-	return &findings{refs: map[hcl.Expression]*refs{}, spelled: map[string]string{}}
+	return &findings{refs: map[hcl.Expression]*refs{}, spelled: map[string]string{}, hidden: &hidden{}}
 }
 
 type local struct {
@@ -114,7 +115,7 @@ func (u *universe) newEvaluator(w lang.World, typesOnly bool, f *findings) *eval
 	for name, r := range u.relations { // order: a map again
 		functions["fact::"+name] = r.function()
 	}
-	e.root = &hcl.EvalContext{Functions: functions, Variables: map[string]cty.Value{"var": u.vars}}
+	e.root = &hcl.EvalContext{Functions: functions, Variables: map[string]cty.Value{"var": u.vars, "secret": u.secrets}}
 	return e
 }
 
@@ -257,6 +258,9 @@ func (e *evaluator) value(x hcl.Expression, in env) (v cty.Value, ok bool) {
 			d.EvalContext = nil // a task is no value that could be shown
 		}
 	}
+	if e.hidden.any && secretsOf(v) != nil {
+		e.hidden.derived(x, ctx)
+	}
 	e.diags = append(e.diags, lang.FromHCL(ds, lang.CodeEvaluation)...)
 	return v, !ds.HasErrors()
 }
@@ -378,7 +382,7 @@ func (e *evaluator) because(x hcl.Expression, in env) string {
 	say := func(x hcl.Expression) {
 		for _, t := range x.Variables() {
 			v, ok := e.quiet(&hclsyntax.ScopeTraversalExpr{Traversal: t}, in)
-			if part := written(t) + " is " + text(v); ok && !slices.Contains(parts, part) {
+			if part := written(t) + " is " + told(v); ok && !slices.Contains(parts, part) {
 				parts = append(parts, part)
 			}
 		}
@@ -387,7 +391,7 @@ func (e *evaluator) because(x hcl.Expression, in env) string {
 		_, constant := op.RHS.(*hclsyntax.LiteralValueExpr)
 		_, variable := op.LHS.(*hclsyntax.ScopeTraversalExpr)
 		if v, ok := e.quiet(op.LHS, in); ok && !variable {
-			parts = append(parts, "it is "+text(v))
+			parts = append(parts, "it is "+told(v))
 		} else {
 			say(op.LHS)
 		}
@@ -400,11 +404,19 @@ func (e *evaluator) because(x hcl.Expression, in env) string {
 	return strings.Join(parts, ", ")
 }
 
+// told is a value for people.
+func told(v cty.Value) string {
+	if from := secretsOf(v); from != nil {
+		return from[0]
+	}
+	v, _ = v.UnmarkDeep()
+	return text(v)
+}
+
 // quiet evaluates without leaving a trace of errors.
 func (e *evaluator) quiet(x hcl.Expression, in env) (cty.Value, bool) {
 	n, bad := len(e.diags), e.bad[x]
 	v, ok := e.value(x, in)
 	e.diags, e.bad[x] = e.diags[:n], bad
-	v, _ = v.UnmarkDeep()
 	return v, ok
 }

@@ -29,6 +29,7 @@ var update = flag.Bool("update", false, "rewrite the out/ sections of testdata")
 //
 //	var NAME VALUE        a module variable
 //	program NAME          is on the PATH
+//	secret ENV VALUE      a variable that secrets are read from
 //	fact REL ARG…         a kept fact, with texts as arguments
 //	plan TARGET K=V…      a plan to make; `plan` alone is the default target, and what is made without any such line
 //	fail STEP             the step of the last plan failed: plan again without its ground method
@@ -70,13 +71,14 @@ type phase struct {
 	module  fstest.MapFS
 	std     fstest.MapFS
 	world   lang.World
+	secrets map[string]string
 	vars    map[string]compiler.Given
 	facts   []warp.Op
 	ask     [][]string
 }
 
 func parse(a *txtar.Archive) *phase {
-	c := &phase{comment: a.Comment, module: fstest.MapFS{}, std: fstest.MapFS{}, vars: map[string]compiler.Given{}}
+	c := &phase{comment: a.Comment, secrets: map[string]string{}, module: fstest.MapFS{}, std: fstest.MapFS{}, vars: map[string]compiler.Given{}}
 	fsys := fstest.MapFS{}
 	for _, f := range a.Files {
 		switch {
@@ -105,6 +107,8 @@ func parse(a *txtar.Archive) *phase {
 		case len(f) == 0:
 		case f[0] == "var":
 			c.vars[f[1]] = compiler.Given{Text: strings.Join(f[2:], " "), From: "--var"}
+		case f[0] == "secret":
+			c.secrets[f[1]] = f[2]
 		case f[0] == "program":
 			programs[f[1]] = true
 		case f[0] == "fact":
@@ -140,7 +144,7 @@ func (c *phase) archive(out map[string]string) []byte {
 // run compiles and plans. It does so twice: both have to say the same.
 func (c *phase) run(t *testing.T) (diagnostics, plans string) {
 	m, syntax := lang.Load(c.module, ".", c.std)
-	p, more := compiler.Compile(m, compiler.Options{Vars: c.vars, World: c.world, Known: syntax})
+	p, more := compiler.Compile(m, compiler.Options{Vars: c.vars, World: c.world, Known: syntax, Secret: func(n string) (string, bool) { v, ok := c.secrets[n]; return v, ok }})
 	require.Equal(t, more.Sorted(), more)
 	show := func(l diag.List) string {
 		var b bytes.Buffer
@@ -267,16 +271,28 @@ func render(p *plan.Plan) string {
 		if s.Placeholder() {
 			continue
 		}
+		hide := func(list []string) (out []string) {
+			for _, s := range list {
+				out = append(out, p.Mask().Text(s))
+			}
+			return out
+		}
+		if p.Mask == nil {
+			hide = func(list []string) []string { return list }
+		}
+		for _, g := range s.Secrets {
+			line("secret", "%s as %q from %q, set: %v", g.Shown, g.Env, g.From, g.Set)
+		}
 		if s.Command.Script != "" {
-			line("run", "%q %s", s.Command.Script, s.Command.Shell)
+			line("run", "%q %s", hide([]string{s.Command.Script})[0], s.Command.Shell)
 		} else {
-			line("exec", "%q", s.Command.Argv)
+			line("exec", "%q", hide(s.Command.Argv))
 		}
 		if s.Command.Dir != "." {
 			line("dir", "%s", s.Command.Dir)
 		}
 		for _, v := range s.Command.Env {
-			line("env", "%s=%s", v.Name, v.Value)
+			line("env", "%s=%s", v.Name, hide([]string{v.Value})[0])
 		}
 		if s.Inputs != nil {
 			line("in", "%v", s.Inputs.Patterns)

@@ -26,6 +26,11 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 		Task: t.Name, Description: t.Description, Range: t.Range, Rule: name, NoCache: t.NoCache,
 	}}
 	s := &g.step
+	b.public(in, "a path", t.Inputs, t.Outputs, t.Dir, t.DepsFile)
+	b.public(in, "what is written down", t.Caches, t.Tools, t.Timeout, t.Result)
+	if a := t.Allow; a != nil {
+		b.public(in, "what is allowed", a.Network, a.ReadPaths, a.WritePaths, a.Env)
+	}
 	known := func(x hcl.Expression, ok bool) bool {
 		g.whole = g.whole && (ok || x == nil)
 		return ok
@@ -96,12 +101,16 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 		s.Allow.Env, ok = b.list(a.Env, in)
 		known(a.Env, ok)
 	}
+	s.Secrets = b.grants(t, in)
 	for _, c := range b.conjuncts(t.When) {
 		if b.atStart(c) {
 			s.When = append(s.When, b.check("", c, in))
 		}
 	}
 	s.Later = b.later(t, in)
+	for i, mask := 0, b.hidden.mask(); i < len(s.Later); i++ {
+		s.Later[i].Value = mask.Text(s.Later[i].Value)
+	}
 	return g
 }
 
@@ -222,17 +231,19 @@ func (b *build) table(x hcl.Expression, in env) (out [][2]string, known bool) {
 
 // check is a condition that is evaluated while a plan runs.
 func (b *build) check(name string, x hcl.Expression, in env) plan.Check {
-	u := b.u
+	u, own := b.u, slices.Clone(b.hidden.secrets)
+	secret := b.hidden.any
 	return plan.Check{
 		Name: name, Text: u.source(x), Range: place(x),
 		Test: func(v plan.View) (ok bool, values string, err error) {
 			e := u.newEvaluator(lang.World{FS: v.FS, Digest: v.Digest, LookPath: v.LookPath, Env: v.Env}, false, newFindings())
+			e.hidden = &hidden{any: secret, secrets: slices.Clone(own)}
 			ok, good := e.flag(x, in)
 			if !good {
-				return false, "", e.failure()
+				return false, "", errors.New(e.hidden.mask().Text(e.failure().Error()))
 			}
 			if !ok {
-				values = e.because(x, in)
+				values = e.hidden.mask().Text(e.because(x, in))
 			}
 			return ok, values, nil
 		},

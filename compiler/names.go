@@ -69,6 +69,9 @@ func (n *names) below(root string, s scope) []string {
 
 // available are all names that an expression in s may refer to, as they are written.
 func (n *names) available(s scope) (out []string) {
+	for _, name := range n.secretNames() {
+		out = append(out, "secret."+name)
+	}
 	for _, root := range s.roots() {
 		for _, name := range n.below(root, s) {
 			out = append(out, root+"."+name)
@@ -159,7 +162,7 @@ func (n *names) traversal(t hcl.Traversal, s scope) {
 		}
 	}
 	if root == "secret" {
-		n.unsupported(whole, "secret")
+		n.oneOf(whole, "secret", attr, n.secretNames(), "secret.")
 		return
 	}
 	roots := s.roots()

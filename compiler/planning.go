@@ -37,9 +37,10 @@ type goal struct {
 //
 // The error is a [*NoPlanError] when there is no candidate, a [*RefusedError] when the slap assumes what does not hold,
 // a [*diag.ListError] when the intent makes no sense or the program has errors, or ctx's cause.
-func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, excluded []plan.Excluded, skip int) (*plan.Plan, error) {
+func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, excluded []plan.Excluded, skip int) (pl *plan.Plan, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer func() { err = p.masked(err) }()
 	if p.diags.HasErrors() {
 		return nil, &diag.ListError{List: p.diags}
 	}
@@ -124,6 +125,9 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 	out.Program, out.Candidate, out.Excluded = p.digest, len(excluded)+skip, slices.Clone(excluded)
 	out.Ignore, out.Strict = m.Settings.Ignore, m.Settings.Strict
 	out.Relations = p.Relations()
+	if n.hidden.any {
+		out.Mask = p.Mask
+	}
 	p.last = &planned{asked, a, facts, c.Reads, out}
 	return out, nil
 }

@@ -89,6 +89,7 @@ func Compile(m *lang.Module, o Options) (*Program, diag.List) {
 	own := slices.DeleteFunc(e.diags.Sorted(), func(d diag.Diagnostic) bool {
 		return slices.ContainsFunc(o.Known, func(k diag.Diagnostic) bool { return about(k, d) })
 	})
+	own = maskList(e.hidden.mask(), own)
 	p.diags, e.diags = slices.Concat(o.Known, own), nil
 	return p, own
 }
@@ -178,7 +179,8 @@ func digest(m *lang.Module, vars map[string]Given, told []lang.Reading) [32]byte
 
 // enter gives the variables of a module their values, and those of the modules that it uses, which it computes.
 func (p *Program) enter(u *universe, use *lang.Use, o Options, f *findings) *names {
-	f.diags = append(f.diags, u.variables(o.Vars, use, o.Open)...)
+	f.diags = append(f.diags, u.readSecrets(o.Secret, f.hidden)...)
+	f.diags = append(f.diags, u.variables(o.Vars, use, o.Open, f.hidden)...)
 	n := &names{evaluator: u.newEvaluator(o.World, false, f), u: u, given: o.Vars, scoped: o.Scoped, tasks: map[string]*task{}, uses: map[string]*names{}}
 	p.modules = append(p.modules, n)
 	for _, d := range u.module.Facts {
@@ -363,7 +365,7 @@ func (t *task) settle() {
 		if q.Default == nil {
 			continue
 		}
-		if v, ok := n.value(q.Default, nil); ok {
+		if v, ok := n.value(q.Default, nil); ok && n.open(v, q.Default, "an argument") {
 			v, _ = v.UnmarkDeep()
 			if q.Defaults != nil && !v.IsNull() {
 				v = q.Defaults.Apply(v)
@@ -404,6 +406,11 @@ func (p *Program) resolveTask(t *task) {
 	n.check(t.When, when)
 	for _, x := range commandOf(t.Task) {
 		n.check(x, self)
+	}
+	if t.Allow != nil {
+		for _, a := range t.Allow.Secrets {
+			n.oneOf(a.Range, "secret", a.Name, n.secretNames(), "secret.")
+		}
 	}
 	if fx := t.Effects; fx != nil {
 		for _, a := range slices.Concat(fx.Asserts, fx.Retracts) {
@@ -526,9 +533,6 @@ func (p *Program) settle() {
 	for _, n := range p.modules {
 		n.settle()
 	}
-	for _, t := range p.order {
-		p.later(t)
-	}
 }
 
 func (n *names) settle() {
@@ -547,19 +551,6 @@ func (n *names) settle() {
 	for _, f := range m.Facts {
 		if f.Probe != nil {
 			n.unsupported(f.Probe.Range, "probe")
-		}
-	}
-	for _, s := range m.Secrets {
-		n.unsupported(s.Range, "secret")
-	}
-}
-
-// later refuses the attributes of a task that this version does not carry out.
-func (p *Program) later(t *task) {
-	n := t.home
-	if a := t.Allow; a != nil {
-		for _, s := range a.Secrets {
-			n.unsupported(s.Range, "secrets")
 		}
 	}
 }
@@ -603,6 +594,7 @@ func (p *Program) target() {
 		intent := ""
 		if s.Intent != nil {
 			intent, _ = p.names.text(s.Intent, nil)
+			intent = p.names.hidden.mask().Text(intent)
 		}
 		p.targets = append(p.targets, Target{Kind: "slap", Name: s.Name, Description: intent, Range: s.Range, Default: kind == "slap" && name == s.Name})
 		p.slaps[s.Name] = &slap{SLAP: s}
@@ -631,6 +623,7 @@ func typedText(v cty.Value) string {
 // what a slap limits.
 func (p *Program) checks() {
 	found := newFindings()
+	found.hidden = p.names.hidden
 	dry := map[*names]*build{}
 	for _, n := range p.modules {
 		types := n.u.newEvaluator(lang.World{}, true, found)

@@ -291,7 +291,7 @@ func (p *Program) filler(t *task, name string, in env, step plan.Step) func(map[
 		})
 		if l, ok := errors.AsType[*diag.ListError](err); ok { // there is no place to show sources
 			detail, _, _ := strings.Cut(l.List.Sorted()[0].Detail, "\n")
-			return plan.Step{}, fmt.Errorf("%w: %s", err, strings.TrimSuffix(detail, "."))
+			return plan.Step{}, errors.New(p.names.hidden.mask().Text(fmt.Sprintf("%s: %s", err, strings.TrimSuffix(detail, "."))))
 		}
 		if !g.whole {
 			return plan.Step{}, errors.New("with its results it is still not known")

@@ -9,6 +9,7 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 	"github.com/zclconf/go-cty/cty/function"
 
+	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/lang"
 	"github.com/flyingrobots/jitos/warp"
 )
@@ -19,6 +20,8 @@ type universe struct {
 	module    *lang.Module
 	prefix    string // of the names of its tasks: "", "golang."
 	vars      cty.Value
+	secrets   cty.Value // of `secret` in expressions
+	granted   map[string]plan.Granted
 	relations map[string]*relation // by name as the module asks for it: "clean", "git::clean"
 	uses      map[string]*universe // by alias; nil where there is no such module
 }
@@ -40,7 +43,7 @@ const maxModules = 1000
 // newUniverse makes the universe of a module and those of the modules that it uses. room is how many more there may be.
 func newUniverse(m *lang.Module, prefix string, room *int) *universe {
 	*room--
-	u := &universe{module: m, prefix: prefix, vars: cty.EmptyObjectVal, relations: map[string]*relation{}, uses: map[string]*universe{}}
+	u := &universe{module: m, prefix: prefix, vars: cty.EmptyObjectVal, secrets: cty.EmptyObjectVal, relations: map[string]*relation{}, uses: map[string]*universe{}}
 	for _, f := range m.Facts {
 		whole := *f
 		whole.Name = strings.ReplaceAll(prefix, ".", "::") + f.Name
@@ -160,7 +163,7 @@ func (u *universe) observe(e *evaluator) (nodes []warp.Node) {
 			continue
 		}
 		rows, ok := e.value(f.From, nil)
-		if !ok {
+		if !ok || !e.open(rows, f.From, "a fact") {
 			continue
 		}
 		rows, _ = rows.UnmarkDeep()

@@ -26,17 +26,12 @@ type Given struct {
 
 // variables gives every variable its value: the one that is given, or its default. use is what gave them, nil for the
 // workspace's own module. open says that it need not have one.
-func (u *universe) variables(given map[string]Given, use *lang.Use, open bool) (diags diag.List) {
+func (u *universe) variables(given map[string]Given, use *lang.Use, open bool, h *hidden) (diags diag.List) {
 	vals := map[string]cty.Value{}
 	var names []string
 	for _, v := range u.module.Variables {
 		names = append(names, v.Name)
 		vals[v.Name] = cty.UnknownVal(v.Type)
-		if v.Sensitive {
-			diags = append(diags, diag.Diagnostic{
-				Code: CodeUnsupported, Subject: v.Range, Summary: "not supported by this version: sensitive", Detail: "Remove it, or use a version of jitos that has it.",
-			})
-		}
 		g, ok := given[v.Name]
 		if !ok && v.Default == nil {
 			if use != nil || !open {
@@ -44,10 +39,18 @@ func (u *universe) variables(given map[string]Given, use *lang.Use, open bool) (
 			}
 			continue
 		}
+		if v.Sensitive {
+			h.add("(sensitive "+u.prefix+v.Name+")", g.Text) // also if it does not fit
+		}
 		val, err := g.value(v)
 		if err != nil {
 			diags = append(diags, misfit(v, g, err))
 			continue
+		}
+		if v.Sensitive {
+			var wrong diag.List
+			val, wrong = u.conceal(v, val, h)
+			diags = append(diags, wrong...)
 		}
 		vals[v.Name] = val
 	}
@@ -86,7 +89,7 @@ func Told(v *lang.Variable, val cty.Value) string {
 	switch {
 	case !val.IsWhollyKnown():
 		return ""
-	case v.Sensitive:
+	case v.Sensitive, val.ContainsMarked():
 		return "(sensitive)"
 	}
 	return typedText(val)

@@ -13,13 +13,16 @@ import (
 
 // emit appends an event and shows it. The digest is that of the System graph unless the event is about a view.
 func (k *kernel) emit(kind string, view history.View, digest warp.Hash, data any) error {
+	say := func(s string) string { return k.mask.Load().Text(readable(s)) }
 	switch d := data.(type) {
+	case *Invocation:
+		d.Text = say(d.Text)
 	case *Result:
-		d.Reason = readable(d.Reason)
+		d.Reason = say(d.Reason)
 	case *Observation:
-		d.Name, d.Text, d.Of = readable(d.Name), readable(d.Text), readable(d.Of)
+		d.Name, d.Text, d.Of = say(d.Name), say(d.Text), say(d.Of)
 	case *End:
-		d.Reason = readable(d.Reason)
+		d.Reason = say(d.Reason)
 	}
 	b, err := cbor.Encode(data)
 	if err != nil {
@@ -49,7 +52,7 @@ func (k *kernel) program() [32]byte {
 func (k *kernel) observe(o Observation) error {
 	o.Run = k.run
 	if o.What == "warning" {
-		text := o.Text
+		text := k.mask.Load().Text(o.Text)
 		if o.Step != "" {
 			text = o.Step + " " + text
 		}

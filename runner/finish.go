@@ -387,6 +387,14 @@ func (k *kernel) grants(s *plan.Step) ([]sandbox.Bind, []string, error) {
 			env = append(env, name+"="+v)
 		}
 	}
+	for _, g := range s.Secrets {
+		switch {
+		case !g.Set:
+			return nil, nil, failf("it needs %s, and %s is not set", g.Shown, g.From)
+		case g.Env != "":
+			env = append(env, g.Env+"="+g.Value)
+		}
+	}
 	for _, v := range s.Command.Env {
 		env = append(env, v.Name+"="+v.Value)
 	}

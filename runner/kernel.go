@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/flyingrobots/jitos/compiler/plan"
@@ -42,10 +43,11 @@ type kernel struct {
 	unsaid []effect   // effects that came before the run began in the history
 	tick   int
 
-	results map[string]string // by step ID, as far as they are known
-	given   map[string]string // those that the present plan was made with
-	round   int               // how many plans of this run were made for results
-	resumed bool              // the present plan is one of them
+	mask    atomic.Pointer[plan.Mask] // hides secrets; slots read it as well
+	results map[string]string         // by step ID, as far as they are known
+	given   map[string]string         // those that the present plan was made with
+	round   int                       // how many plans of this run were made for results
+	resumed bool                      // the present plan is one of them
 
 	// the present plan
 	plan    *plan.Plan
@@ -222,6 +224,14 @@ func (k *kernel) fill(i int) {
 			return
 		}
 		*s = whole
+		k.hide()
+	}
+}
+
+// hide takes over what there is to be hidden by now.
+func (k *kernel) hide() {
+	if k.plan.Mask != nil {
+		k.mask.Store(k.plan.Mask())
 	}
 }
 
@@ -393,6 +403,7 @@ func (k *kernel) present(pl *plan.Plan) (err error) {
 	own := *pl
 	own.Steps = slices.Clone(pl.Steps) // they are filled in
 	k.plan = &own
+	k.hide()
 	if k.files == nil {
 		k.files = newFiles(k.w.Base, k.w.Ignore, pl.Outputs)
 	} else {

@@ -109,6 +109,16 @@ func (k *kernel) action(s *plan.Step) ([]field, error) {
 			out = append(out, field{"tool " + t, id})
 		}
 	}
+	for _, g := range s.Secrets {
+		if g.Env != "" {
+			out = append(out, field{"secret " + g.Env, g.Shown})
+		}
+	}
+	if m := k.mask.Load(); m != nil { // a new token is no reason to build again, and the fields are kept
+		for i := range out {
+			out[i].Value = m.Text(out[i].Value)
+		}
+	}
 	if k.where != "" { // the path of the copy backend differs, and commands may print or store it
 		out = append(out, field{"isolation", k.where})
 	}

@@ -1,7 +1,9 @@
 package runner
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,7 +49,8 @@ func EnvValue(value string, set bool) string {
 	if !set {
 		return ""
 	}
-	return "=" + value
+	sum := sha256.Sum256([]byte(value)) // it may be a secret
+	return "=" + hex.EncodeToString(sum[:])
 }
 
 // WriteProjection replaces the projection at path. It is rebuilt when it is lost, so nothing is synced.

@@ -336,11 +336,13 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	if err := k.lookAtOutputs(s); err != nil {
 		return false, ofStep(err)
 	}
-	out := &capture{live: func(b []byte) {
+	log := &capture{live: func(b []byte) {
 		if k.o.Live.Output != nil {
 			k.o.Live.Output(s.ID, b)
 		}
 	}}
+	mask := k.mask.Load()
+	out := mask.Writer(log)
 	kind := k.kinds[worker.KindOf(s.Command)]
 	var stdout *head
 	if s.Result.Of == plan.ResultStdout || s.Result.Of == plan.ResultJSON {
@@ -352,6 +354,7 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 		Network: s.Allow.Network, Output: out, Stdout: stdout.writer(), Timeout: s.Timeout, Grace: k.o.Grace,
 		Small: s.Outputs != nil && !s.Allow.Network && stdout == nil, Leaf: len(k.steps[i].dependents) == 0,
 	})
+	err = errors.Join(err, out.Close())
 	e := &r.event
 	if p, moved := changedPath(err); moved { // while it was copied for the step
 		k.w.Base.Forget(p)
@@ -372,9 +375,9 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 			return false, err
 		}
 	}
-	log := out.bytes()
-	if len(log) > 0 {
-		d, err := k.w.Store.Put(log)
+	text := log.bytes()
+	if len(text) > 0 {
+		d, err := k.w.Store.Put(text)
 		if err != nil {
 			return false, err
 		}
@@ -384,13 +387,19 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 		return false, err
 	}
 	if reason != "" {
-		e.Tail, e.Refused = tail(log, 12), k.refusal(s, append(slices.Clip(log), "\n"+reason...))
+		e.Tail, e.Refused = tail(text, 12), k.refusal(s, append(slices.Clip(text), "\n"+reason...))
 		return false, &stepError{reason}
 	}
 	if err := k.value(s, set, layer, below, stdout, r); err != nil {
 		return false, err
 	}
 	if err := k.judge(s, i, layer, r); err != nil {
+		return false, err
+	}
+	if err := k.reveals(s, layer, r); err != nil {
+		if dropped := layer.Drop(); dropped != nil { // also where the rest of the run is held
+			return false, dropped
+		}
 		return false, err
 	}
 	if err := k.lateInputs(s, set, layer, below, r); err != nil {

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -68,5 +69,35 @@ func (k *kernel) value(s *plan.Step, set *sws.Set, layer *sws.Layer, below bits,
 		}
 	}
 	r.event.Value = r.value
+	return nil
+}
+
+// reveals refuses what a step leaves behind if a secret is in it: neither the cache nor the history may have that.
+func (k *kernel) reveals(s *plan.Step, layer *sws.Layer, r *result) error {
+	mask := k.mask.Load()
+	if mask == nil || len(s.Secrets) == 0 {
+		return nil
+	}
+	if what := mask.Find(r.value); what != "" {
+		r.value, r.event.Value = "", ""
+		return failf("its result has %s in it, which may not be written down", what)
+	}
+	view := sws.NewView(k.w.Base, []*sws.Layer{layer})
+	for _, c := range layer.Changes() {
+		what := mask.Find(c.Path + "\x00" + c.After.Target)
+		if what == "" && c.After.Kind == sws.File {
+			f, err := view.Open(c.Path)
+			if err != nil {
+				return err
+			}
+			what, err = mask.Search(f)
+			if err = errors.Join(err, f.Close()); err != nil {
+				return err
+			}
+		}
+		if what != "" {
+			return failf("what it wrote to %s has %s in it, which may not be kept: let it write that outside of the workspace, to a path that `allow` grants", mask.Text(c.Path), what)
+		}
+	}
 	return nil
 }

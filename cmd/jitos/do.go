@@ -79,6 +79,7 @@ func (c *applyCmd) run(ctx context.Context, s *session) error {
 			v.sink(e)
 		}, v.live)
 	})
+	asked.Command = w.Hide(asked.Command)
 	if err != nil {
 		return err
 	}
@@ -190,7 +191,7 @@ func (c *cleanCmd) run(ctx context.Context, s *session) error {
 	if o.Status == runner.Nothing && !s.flags.JSON {
 		return s.say("Nothing to clean: no output is there.")
 	}
-	return s.end(ctx, o, screen.Asked{Command: c.typed("clean", c.workspaceFlags), Done: fmt.Sprintf("Removed %s (run %d).  %s",
+	return s.end(ctx, o, screen.Asked{Command: w.Hide(c.typed("clean", c.workspaceFlags)), Done: fmt.Sprintf("Removed %s (run %d).  %s",
 		screen.Count(screen.Files(o.Changed), "file"), o.Run, s.hints("jitos undo"))})
 }
 

@@ -10,9 +10,13 @@ import (
 // Digest identifies what the plan does: equal steps, order, conditions and scope have equal digests, wherever they are
 // written and however the plan was found.
 func (p *Plan) Digest() ([32]byte, error) {
+	var mask *Mask // another token is no other plan
+	if p.Mask != nil {
+		mask = p.Mask()
+	}
 	steps := []any{}
 	for i := range p.Steps {
-		steps = append(steps, p.Steps[i].canonical())
+		steps = append(steps, p.Steps[i].canonical(mask))
 	}
 	scope := any(nil)
 	if s := p.Scope; s != nil {
@@ -25,7 +29,7 @@ func (p *Plan) Digest() ([32]byte, error) {
 	return sha256.Sum256(b), nil
 }
 
-func (s *Step) canonical() []any {
+func (s *Step) canonical(mask *Mask) []any {
 	after, params, env, caches := []any{}, []any{}, []any{}, []any{}
 	for _, e := range s.After {
 		after = append(after, []any{e.Step, string(e.Why), e.Detail})
@@ -34,7 +38,7 @@ func (s *Step) canonical() []any {
 		params = append(params, []any{a.Name, a.Value})
 	}
 	for _, v := range s.Command.Env {
-		env = append(env, []any{v.Name, v.Value})
+		env = append(env, []any{v.Name, mask.Text(v.Value)})
 	}
 	for _, c := range s.Caches {
 		caches = append(caches, []any{c.Env, c.Name})
@@ -50,11 +54,18 @@ func (s *Step) canonical() []any {
 		return []any{texts(f.Patterns), from}
 	}
 	c, a := s.Command, s.Allow
+	argv, secrets := []any{}, []any{}
+	for _, x := range c.Argv {
+		argv = append(argv, mask.Text(x))
+	}
+	for _, g := range s.Secrets {
+		secrets = append(secrets, []any{g.Shown, g.Env})
+	}
 	return []any{
 		s.ID, s.Task, after, s.Criterion, s.Rule, params, checks(s.When),
-		[]any{c.Script, texts(c.Argv), texts(c.Shell), c.Dir, env},
+		[]any{mask.Text(c.Script), argv, texts(c.Shell), c.Dir, env},
 		files(s.Inputs), files(s.Outputs), s.DepsFile, caches, texts(s.Tools),
-		[]any{a.Network, texts(a.ReadOnly), texts(a.Write), texts(a.Env)}, int64(s.Timeout), s.NoCache,
+		[]any{a.Network, texts(a.ReadOnly), texts(a.Write), texts(a.Env)}, int64(s.Timeout), s.NoCache, secrets, string(s.Result.Of), s.Result.Path, texts(s.Waits),
 	}
 }
 

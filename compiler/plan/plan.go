@@ -29,7 +29,10 @@ type Plan struct {
 	Strict    bool       // undeclared reads and writes are errors
 	Excluded  []Excluded // the ways that failed before this one, in order
 	Relations []Relation // the facts that the program declares
-	Later     []Later    // of all of it; a plan with any of these cannot be run
+	// Mask hides the secrets that the plan's commands are made of, also those of steps that were filled in since; nil: there
+	// are none. It may be called from any goroutine.
+	Mask  func() *Mask
+	Later []Later // of all of it; a plan with any of these cannot be run
 }
 
 // Refused is everything in p that cannot be run, each with the ID of its step, "" for what is of all of the plan.
@@ -142,12 +145,22 @@ type Step struct {
 	NoCache  bool          // always runs
 	Later    []Later       // a step with any of these cannot be run
 	Result   Result
+	Secrets  []Granted // what it is given of secrets; what it leaves behind must not have one in it
 
 	// Waits are the IDs of the steps without whose results the step is not known: those that were not when the plan was
 	// made. Fill makes it whole once all of them are; it may be called from any goroutine. Without Fill the step is a
 	// placeholder: what it and all that comes after it will be is for another plan, made with the results.
 	Waits []string
 	Fill  func(results map[string]string) (Step, error)
+}
+
+// Granted is a secret that a step is given.
+type Granted struct {
+	Shown string // what stands in its place
+	Env   string // the variable that the command gets it under; "": it is in the command itself
+	Value string // of Env
+	From  string // the variable that it is read from
+	Set   bool   // else it has no value, and the step cannot run
 }
 
 // Placeholder reports whether the step stands for what is not planned yet.

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/flyingrobots/jitos/compiler"
+	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/lang"
 	"github.com/flyingrobots/jitos/lang/diag"
 	"github.com/flyingrobots/jitos/runner"
@@ -59,6 +60,7 @@ type Workspace struct {
 	base    *sws.Base
 	ignore  *runner.Ignore
 	module  *lang.Module
+	mask    func() *plan.Mask // of what was compiled last
 	fresh   *compiler.Program // compiled from base before there was anything of ours, for the plan that comes next
 	outside outside
 	drafted time.Time // when base was looked at for [Workspace.Draft]
@@ -172,6 +174,14 @@ func (w *Workspace) Files() ([]string, error) {
 	return out, unreadable.Err()
 }
 
+// Hide is s without the secrets of the workflow.
+func (w *Workspace) Hide(s string) string {
+	if w.mask == nil {
+		return s
+	}
+	return w.mask().Text(s)
+}
+
 // Source returns the text of a workflow file, or of a file of values, for diagnostics.
 func (w *Workspace) Source(file string) []byte {
 	if w.module != nil && w.module.Source(file) != nil {
@@ -270,12 +280,26 @@ func (w *Workspace) takeLock(ctx context.Context) error {
 			}
 		}
 	}
-	who := fmt.Sprintf("process %d: %s\n", os.Getpid(), strings.Join(os.Args, " "))
+	who := fmt.Sprintf("process %d: %s\n", os.Getpid(), withoutValues(os.Args))
 	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(who), 0)
 	}
 	w.lock = f
 	return err
+}
+
+// withoutValues is a command without the values that it gives to variables: one may be sensitive, and this is written down.
+func withoutValues(args []string) string {
+	out := slices.Clone(args)
+	for i, a := range out {
+		if v, ok := strings.CutPrefix(a, "--var="); ok {
+			name, _, _ := strings.Cut(v, "=")
+			out[i] = "--var=" + name + "=…"
+		} else if name, _, ok := strings.Cut(a, "="); ok && i > 0 && out[i-1] == "--var" {
+			out[i] = name + "=…"
+		}
+	}
+	return strings.Join(out, " ")
 }
 
 // tryLock takes the lock of an open file if nobody has it.
@@ -358,6 +382,7 @@ func (w *Workspace) compile() (*compiler.Program, diag.List) {
 		return nil, diags
 	}
 	p, more := compiler.Compile(m, o)
+	w.mask = p.Mask
 	return p, append(diags, more...).Sorted()
 }
 
@@ -381,7 +406,7 @@ func (w *Workspace) load(load Loading) (*lang.Module, compiler.Options, diag.Lis
 			vars[name] = list[i].Given
 		}
 	}
-	return m, compiler.Options{Vars: vars, World: world, Known: diags}, diags
+	return m, compiler.Options{Vars: vars, World: world, Known: diags, Secret: os.LookupEnv}, diags
 }
 
 func reasonOf(err error) string {
