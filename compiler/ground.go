@@ -17,6 +17,9 @@ import (
 	"github.com/flyingrobots/jitos/lang/diag"
 )
 
+// output is what a pattern of outputs is called.
+const output = "an output"
+
 // defaultShell runs scripts where the module does not name another.
 var defaultShell = []string{"sh", "-euc"}
 
@@ -36,7 +39,7 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 		return ok
 	}
 	if list, ok := b.list(t.Outputs, in); known(t.Outputs, ok) {
-		s.Outputs = &plan.Files{Patterns: b.patterns(list, t.Outputs, in, "an output")}
+		s.Outputs = &plan.Files{Patterns: b.patterns(list, t.Outputs, in, output)}
 		g.outputs = s.Outputs.Patterns
 	}
 	if t.Inputs != nil {
@@ -195,7 +198,13 @@ func (b *build) pattern(p string, at diag.Range, what string) (string, bool) {
 		b.fail(lang.CodeShape, at, fmt.Sprintf("%s is not a pattern: %s", what, p), "A bracket or a brace is not closed, or a backslash ends it.")
 		return "", false
 	}
-	if strings.HasSuffix(p, "/") && clean != "." {
+	switch {
+	case clean == "." && what == output:
+		b.fail(lang.CodeShape, at, "the workspace as a whole is no output", "Name what the step writes; one that declares neither inputs nor outputs may write everywhere.")
+		return "", false
+	case clean == ".":
+		clean = "**"
+	case strings.HasSuffix(p, "/"):
 		clean += "/"
 	}
 	if path, ok := plan.Path(clean); ok {
