@@ -30,24 +30,9 @@ type planner struct {
 }
 
 func (p *planner) plan() (*plan.Plan, error) {
-	p.out = &plan.Plan{Target: p.goal.name}
-	if err := p.tree(); err != nil {
+	if err := p.work(); err != nil {
 		return nil, err
 	}
-	if err := p.steps(); err != nil {
-		return nil, err
-	}
-	main := p.criteria()
-	p.files(main)
-	if err := p.sameFile(main); err != nil {
-		return nil, err
-	}
-	p.sort()
-	for i := range p.out.Steps {
-		p.out.Tree[p.out.Steps[i].Node].Step = i
-	}
-	p.inputSteps()
-	p.fillers()
 	for _, o := range p.assembly.build.declared() {
 		p.out.Outputs = append(p.out.Outputs, o)
 	}
@@ -67,6 +52,29 @@ func (p *planner) plan() (*plan.Plan, error) {
 		}
 	}
 	return p.out, nil
+}
+
+// work makes tree and steps.
+func (p *planner) work() error {
+	p.out = &plan.Plan{Target: p.goal.name}
+	if err := p.tree(); err != nil {
+		return err
+	}
+	if err := p.steps(); err != nil {
+		return err
+	}
+	main := p.criteria()
+	p.files(main)
+	if err := p.sameFile(main); err != nil {
+		return err
+	}
+	p.sort()
+	for i := range p.out.Steps {
+		p.out.Tree[p.out.Steps[i].Node].Step = i
+	}
+	p.inputSteps()
+	p.fillers()
+	return nil
 }
 
 // declared are the outputs of all units with constant arguments, once each.

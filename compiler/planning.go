@@ -62,9 +62,8 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 	for _, x := range excluded {
 		asked += fmt.Sprintf(" %q %q %q", x.Key, x.Step, x.Reason)
 	}
-	if last := p.last; last != nil && last.asked == asked && !last.reads.Any(changed(last.facts, facts)) {
-		p.current = last.assembly
-		return last.plan, nil
+	if out := p.again(ctx, asked, facts); out != nil {
+		return out, nil
 	}
 	a, err := p.assembly(in.Results)
 	if err != nil {
@@ -77,18 +76,9 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 		p.finish(a)
 	}
 	p.current = a
-	problem := htn.Problem{Facts: facts, Limits: htn.Limits{
-		// A plan without recursion takes about two decompositions for each unit; what goes far beyond does not end.
-		Depth: 500_000 + 10*len(a.units), Nodes: 2_000_000 + 100*len(a.units), Bytes: 1 << 30,
-	}}
-	var ops []warp.Op
-	for _, f := range p.observed {
-		if _, there := facts.Node(f.ID()); !there {
-			ops = append(ops, warp.AddNode(f))
-		}
-	}
-	if problem.Facts, err = facts.Apply(warp.Rewrite{Ops: ops}); err != nil {
-		return nil, fmt.Errorf("observed facts: %w", err)
+	problem, err := p.problem(a, facts)
+	if err != nil {
+		return nil, err
 	}
 	if g.slap != nil {
 		problem.Goal = []htn.Sub{{Task: "slap." + g.slap.Name}, {Task: "slap." + g.slap.Name + ".success"}}
@@ -132,23 +122,23 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 	return out, nil
 }
 
-// planned is a plan that may stand when facts change.
-type planned struct {
-	asked    string // what it was made for
-	assembly *assembly
-	facts    warp.Graph
-	reads    *htn.Reads
-	plan     *plan.Plan
-}
-
-// changed are the facts in which two graphs differ.
-func changed(a, b warp.Graph) (out []warp.Node) {
-	for _, op := range warp.Diff(a, b).Ops {
-		if op.Node.Kind == "fact" {
-			out = append(out, op.Node)
+// problem is one over these facts and the observed ones, without what is to be achieved.
+func (p *Program) problem(a *assembly, facts warp.Graph) (htn.Problem, error) {
+	problem := htn.Problem{Limits: htn.Limits{
+		// A plan without recursion takes about two decompositions for each unit; what goes far beyond does not end.
+		Depth: 500_000 + 10*len(a.units), Nodes: 2_000_000 + 100*len(a.units), Bytes: 1 << 30,
+	}}
+	var ops []warp.Op
+	for _, f := range p.observed {
+		if _, there := facts.Node(f.ID()); !there {
+			ops = append(ops, warp.AddNode(f))
 		}
 	}
-	return out
+	var err error
+	if problem.Facts, err = facts.Apply(warp.Rewrite{Ops: ops}); err != nil {
+		return problem, fmt.Errorf("observed facts: %w", err)
+	}
+	return problem, nil
 }
 
 // forget returns what makes the evaluators what they are now: what goes wrong for one plan may go well for another.

@@ -20,6 +20,9 @@ type Program struct {
 	byVal  map[Value]int32
 	funcs  []function
 	shared bool // some task has needs
+
+	parallel bool       // the steps of some method are not in sequence
+	writes   [][]uint64 // by task: the effects, numbered in order of tasks, that it, its steps and its needs can have; nil: too many to know
 }
 
 // function is a compiled Func.
@@ -149,6 +152,8 @@ func Compile(d Domain) (*Program, error) {
 	p.findRecursive()
 	p.findOpen()
 	p.findLengths()
+	p.findWrites()
+	p.parallel = slices.ContainsFunc(p.tasks, func(t task) bool { return slices.ContainsFunc(t.ways, func(w way) bool { return !w.total }) })
 	return p, nil
 }
 
@@ -726,4 +731,50 @@ func (p *Program) reads(lits []*lit) bool {
 			return false
 		}
 	})
+}
+
+// findWrites finds the effects that each task can have.
+func (p *Program) findWrites() {
+	const tooMany = 1 << 20
+	effects := 0
+	for i := range p.tasks {
+		if op := p.tasks[i].op; op != nil {
+			effects += len(op.add) + len(op.del)
+		}
+	}
+	words := (effects + 63) / 64
+	if words*len(p.tasks) > tooMany {
+		return
+	}
+	p.writes = make([][]uint64, len(p.tasks))
+	if words == 0 {
+		return
+	}
+	users := p.users()
+	var queue []int32
+	n := 0
+	for i := range p.tasks {
+		p.writes[i] = make([]uint64, words)
+		if op := p.tasks[i].op; op != nil {
+			for range len(op.add) + len(op.del) {
+				p.writes[i][n>>6] |= 1 << (n & 63)
+				n++
+			}
+			queue = append(queue, int32(i))
+		}
+	}
+	for len(queue) > 0 {
+		i := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		for _, user := range users[i] {
+			more := false
+			for k, w := range p.writes[i] {
+				more = more || w&^p.writes[user][k] != 0
+				p.writes[user][k] |= w
+			}
+			if more {
+				queue = append(queue, user)
+			}
+		}
+	}
 }

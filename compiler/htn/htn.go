@@ -149,6 +149,7 @@ type Problem struct {
 	Facts     warp.Graph // its nodes of kind "fact" are what holds at the start; everything else in it is ignored
 	Goal      []Sub      // args are constants
 	Unordered bool       // the goals may be achieved in any order, also interleaved; else one after the other
+	Done      []Sub      // needs that are achieved; args are constants
 	Exclude   []Exclusion
 	Limits    Limits
 	Prefer    Preference

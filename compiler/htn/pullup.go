@@ -14,7 +14,6 @@ type puller struct {
 	alone    bool       // everything is done one after the other: facts stay as they are until a step changes them
 	effects  []effectOn // of all operators
 	byRel    [][]int32  // the effects, by relation
-	writes   [][]uint64 // by task: the effects that it, its steps and its needs can have; nil: too many to know
 	extents  [][]uint64 // by relation: the values it holds of, for those with one column that nothing changes
 	needed   [][]*lit   // by task: what must hold when it starts, about its parameters
 	state    []uint8    // of needed: unknown, being found, known
@@ -48,45 +47,7 @@ func newPuller(w *world, alone bool) *puller {
 			}
 		}
 	}
-	u.findWrites()
 	return u
-}
-
-// findWrites finds the effects that each task can have.
-func (u *puller) findWrites() {
-	const tooMany = 1 << 20
-	words := (len(u.effects) + 63) / 64
-	if words*len(u.p.tasks) > tooMany {
-		return
-	}
-	u.writes = make([][]uint64, len(u.p.tasks))
-	users := u.p.users()
-	var queue []int32
-	n := 0
-	for i := range u.p.tasks {
-		u.writes[i] = make([]uint64, words)
-		if op := u.p.tasks[i].op; op != nil {
-			for range len(op.add) + len(op.del) {
-				u.writes[i][n>>6] |= 1 << (n & 63)
-				n++
-			}
-			queue = append(queue, int32(i))
-		}
-	}
-	for len(queue) > 0 {
-		i := queue[len(queue)-1]
-		queue = queue[:len(queue)-1]
-		for _, user := range users[i] {
-			more := false
-			for k, w := range u.writes[i] {
-				more = more || w&^u.writes[user][k] != 0
-				u.writes[user][k] |= w
-			}
-			if more {
-				queue = append(queue, user)
-			}
-		}
-	}
 }
 
 // values returns the values that a term can have under conditions: those that all unchanging relations of one column
@@ -147,7 +108,7 @@ func (u *puller) changes(tasks []sub, l *lit, when []*lit) bool {
 	if len(tasks) == 0 || len(u.byRel[l.atom.rel]) == 0 {
 		return false
 	}
-	if u.writes == nil {
+	if u.p.writes == nil {
 		return true
 	}
 	sets := make([]set, len(l.atom.args))
@@ -155,7 +116,7 @@ func (u *puller) changes(tasks []sub, l *lit, when []*lit) bool {
 		sets[k] = u.values(t, when)
 	}
 	for _, e := range u.byRel[l.atom.rel] {
-		if !slices.ContainsFunc(tasks, func(s sub) bool { return u.writes[s.task][e>>6]&(1<<(e&63)) != 0 }) {
+		if !slices.ContainsFunc(tasks, func(s sub) bool { return u.p.writes[s.task][e>>6]&(1<<(e&63)) != 0 }) {
 			continue
 		}
 		apart := false

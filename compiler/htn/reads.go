@@ -6,19 +6,27 @@ import (
 	"github.com/flyingrobots/jitos/warp"
 )
 
-// Reads are the facts that a search has asked for: everything that it decided follows from them and from what does not
-// change. As long as none of them comes or goes, a search for the same finds the same candidate, with the same order of
-// steps and the same objections.
+// Reads are the facts that a search has asked for, and for whom: everything that it decided follows from them and from what
+// does not change. As long as none of them comes or goes, a search for the same finds the same candidate, with the same
+// order of steps and the same objections.
 type Reads struct {
-	p    *Program
-	seen map[uint64]bool // by hash: facts, and patterns of which some arguments were not known
-	open []pattern       // the latter
+	p       *Program
+	seen    map[uint64]int32 // by hash: facts, and patterns of which some arguments were not known; for which of owners
+	open    []pattern        // the latter
+	owners  []string         // needs without arguments whose decisions matter to nobody else
+	byNeed  map[int32]int32  // their place in owners, by need
+	current int32
+	failed  bool // the search has gone back: a decision may hang on what came after it
 }
+
+// everybody stands for more than one need, and for what is none.
+const everybody = -1
 
 // pattern stands for the facts of a relation with these arguments; an empty one is any.
 type pattern struct {
-	rel  int32
-	args []Value
+	rel   int32
+	args  []Value
+	owner int32
 }
 
 // maxFailures is how often a search may fail before it is not worth it to know what it has asked for.
@@ -50,12 +58,14 @@ func (r *Reads) atom(w *world, a *atom, regs []int32) {
 		v := value(t)
 		h, whole = h.with(v), whole && v != ""
 	}
-	if r.seen[uint64(h)] {
-		return
+	owner, known := r.seen[uint64(h)]
+	if known && owner != r.current {
+		r.seen[uint64(h)] = everybody
+	} else if !known {
+		r.seen[uint64(h)] = r.current
 	}
-	r.seen[uint64(h)] = true
-	if !whole {
-		p := pattern{rel: a.rel, args: make([]Value, len(a.args))}
+	if !whole && (!known || owner != r.current) {
+		p := pattern{rel: a.rel, args: make([]Value, len(a.args)), owner: r.seen[uint64(h)]}
 		for i, t := range a.args {
 			p.args[i] = value(t)
 		}
@@ -63,34 +73,91 @@ func (r *Reads) atom(w *world, a *atom, regs []int32) {
 	}
 }
 
-// Any reports whether one of the facts was asked for. When that is not known it says yes.
-func (r *Reads) Any(facts []warp.Node) bool { return r == nil || slices.ContainsFunc(facts, r.has) }
+// of notes who asks from now on: a need, by its number, if it is one of owners.
+func (r *Reads) of(s *search, need int32) {
+	r.current = everybody
+	if need < 0 || len(s.w.needs.args(need)) > 0 {
+		return
+	}
+	t := &s.p.tasks[s.w.needs.head(need)]
+	if !t.inert || t.opens {
+		return
+	}
+	at, known := r.byNeed[need]
+	if !known {
+		at = int32(len(r.owners))
+		r.byNeed[need], r.owners = at, append(r.owners, t.name)
+	}
+	r.current = at
+}
 
-// has reports whether the fact was asked for; also, as unlikely as a bad memory cell, when another was.
-func (r *Reads) has(n warp.Node) bool {
+// Askers are the needs, without arguments, for which these facts were asked, once each: with one of them changed, only what is below these
+// can be another. all: that is not known, or it may be everything.
+func (r *Reads) Askers(facts []warp.Node) (needs []string, all bool) {
+	if r == nil {
+		return nil, true
+	}
+	for _, n := range facts {
+		for _, owner := range r.askers(n) {
+			if owner == everybody || r.failed {
+				return nil, true
+			}
+			if name := r.owners[owner]; !slices.Contains(needs, name) {
+				needs = append(needs, name)
+			}
+		}
+	}
+	return needs, false
+}
+
+// Merge adds what a search for one need alone has asked for.
+func (r *Reads) Merge(need string, o *Reads) {
+	owner := int32(slices.Index(r.owners, need)) // everybody if it is not there
+	for h := range o.seen {                      // order: each on its own
+		if was, known := r.seen[h]; known && was != owner {
+			r.seen[h] = everybody
+		} else {
+			r.seen[h] = owner
+		}
+	}
+	for _, p := range o.open {
+		p.owner = owner
+		r.open = append(r.open, p)
+	}
+}
+
+// askers are the places in owners of those who asked for a fact; also, as unlikely as a bad memory cell, for another.
+func (r *Reads) askers(n warp.Node) (out []int32) {
 	rel, args, err := factOf(n)
 	if err != nil {
-		return true
+		return []int32{everybody}
 	}
 	id, known := r.p.byRel[relKey{rel, len(args)}]
 	if !known {
-		return false
+		return nil
 	}
 	h := hashFact(id)
 	for _, v := range args {
 		h = h.with(v)
 	}
-	return r.seen[uint64(h)] || slices.ContainsFunc(r.open, func(p pattern) bool {
-		if p.rel != id {
+	if owner, known := r.seen[uint64(h)]; known {
+		out = append(out, owner)
+	}
+	for _, p := range r.open {
+		if p.rel == id && p.fits(args) {
+			out = append(out, p.owner)
+		}
+	}
+	return out
+}
+
+func (p *pattern) fits(args []Value) bool {
+	for i, v := range p.args {
+		if v != "" && v != args[i] {
 			return false
 		}
-		for i, v := range p.args {
-			if v != "" && v != args[i] {
-				return false
-			}
-		}
-		return true
-	})
+	}
+	return true
 }
 
 // factHash is FNV-1a.

@@ -25,6 +25,7 @@ type frame struct {
 	binds  int32     // where the bindings of its free variables start in search.binds
 	next   int32     // how many of them have been tried
 	count  int32     // of how many
+	need   int32     // the need that the task is, or is below; -1: none
 	more   []choice  // where to find others
 	least  float64   // what a plan costs, or lasts, at least that goes on from here: see prefer.go
 	pruned bool      // from here on, something was not tried because it cannot be better
@@ -168,6 +169,9 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 	if err := s.exclude(prob.Exclude); err != nil {
 		return nil, err
 	}
+	if err := s.done(prob.Done); err != nil {
+		return nil, err
+	}
 	var order [][2]int
 	if !prob.Unordered {
 		order = Sequence(len(prob.Goal))
@@ -189,17 +193,37 @@ func (p *Program) newSearch(prob Problem) (*search, error) {
 	s.goals = regs
 	const share = 1 << 16
 	s.rounds = []round{{nesting: 1, serial: true, share: share}, {nesting: 1, serial: true, short: true, share: share}}
-	s.parallel = !root.total || slices.ContainsFunc(p.tasks, func(t task) bool { return slices.ContainsFunc(t.ways, func(w way) bool { return !w.total }) })
+	s.parallel = !root.total || p.parallel
 	if s.parallel {
 		s.rounds = slices.Insert(s.rounds, 1, round{nesting: 1, share: share})
 	}
 	if prob.Prefer != Written {
 		s.estimate(prob)
 	} else {
-		s.reads = &Reads{p: p, seen: map[uint64]bool{}}
+		s.reads = &Reads{p: p, seen: map[uint64]int32{}, byNeed: map[int32]int32{}}
 	}
 	s.nextRound()
 	return s, nil
+}
+
+// done makes needs achieved before anything begins.
+func (s *search) done(needs []Sub) error {
+	for _, n := range needs {
+		t, ok := s.p.byName[n.Task]
+		if !ok {
+			return scope{p: s.p}.errorf("unknown task %q is done", n.Task)
+		}
+		args := make([]int32, len(n.Args))
+		for i, a := range n.Args {
+			args[i] = s.w.number(a.Const)
+		}
+		if id := s.w.need(t, args); s.w.status[id] == needUnasked {
+			s.w.advance(id)
+			s.w.advance(id)
+		}
+	}
+	s.w.trail, s.w.zero = s.w.trail[:0], s.w.sum
+	return nil
 }
 
 // round is an attempt at the whole problem in which some things are not tried; a later one tries them.
@@ -435,6 +459,9 @@ func (s *search) choose(f *frame) bool {
 		}
 		if ok {
 			f.at, f.pick, f.rest = next, n, without(f.agenda, next)
+			if f.need = n.shared; f.need < 0 && n.parent >= 0 {
+				f.need = s.frames[n.parent].need
+			}
 			f.begun = s.w.mark()
 			f.turn, f.next, f.count = -1, 0, 0
 			s.enclose(f)
@@ -487,6 +514,7 @@ func (s *search) bind(f *frame) (err error) {
 		return nil
 	}
 	if s.reads != nil {
+		s.reads.of(s, f.need)
 		s.reads.conditions(s.w, when, f.pick.args)
 	}
 	var n int
@@ -627,6 +655,8 @@ func (s *search) bytes() int {
 func (s *search) retreat() {
 	if s.failures++; s.failures > maxFailures {
 		s.reads = nil
+	} else if s.reads != nil {
+		s.reads.failed = true
 	}
 	last := len(s.frames) - 1
 	f := s.frames[last]
