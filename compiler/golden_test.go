@@ -315,6 +315,12 @@ func render(p *plan.Plan) string {
 		if s.Timeout != 0 {
 			line("timeout", "%v", s.Timeout)
 		}
+		if s.Command.Stdin != "" {
+			line("stdin", "%q", s.Command.Stdin)
+		}
+		if r := s.Retry; r.Attempts != 0 {
+			line("retry", "%d, backoff %v, at most %v, jitter %v, exits %v", r.Attempts, r.Backoff, r.MaxDelay, r.Jitter, r.OnExit)
+		}
 		if s.NoCache {
 			line("cache", "never")
 		}

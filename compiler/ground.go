@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/hashicorp/hcl/v2"
@@ -110,11 +111,45 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 			s.When = append(s.When, b.check("", c, in))
 		}
 	}
+	if t.Stdin != nil {
+		s.Command.Stdin, ok = b.text(t.Stdin, in)
+		known(t.Stdin, ok)
+	}
+	s.Retry = b.retry(t.Retry, in)
 	s.Later = b.later(t, in)
 	for i, mask := 0, b.hidden.mask(); i < len(s.Later); i++ {
 		s.Later[i].Value = mask.Text(s.Later[i].Value)
 	}
 	return g
+}
+
+// retry evaluates a retry block, which may be nil.
+func (b *build) retry(r *lang.Retry, in env) (out plan.Retry) {
+	if r == nil {
+		return out
+	}
+	each := func(name string, x hcl.Expression, k kind, take func(cty.Value)) {
+		if x == nil {
+			return
+		}
+		if v, ok := b.fitting(in, setting{name, x, k}); ok && v.IsWhollyKnown() {
+			take(v)
+		}
+	}
+	whole := func(v cty.Value) int { n, _ := v.AsBigFloat().Int64(); return int(n) }
+	duration := func(to *time.Duration) func(cty.Value) {
+		return func(v cty.Value) { *to, _ = lang.Duration(v.AsString()) } // it fits
+	}
+	each("attempts", r.Attempts, aCount, func(v cty.Value) { out.Attempts = whole(v) })
+	each("backoff", r.Backoff, aDuration, duration(&out.Backoff))
+	each("max_delay", r.MaxDelay, aDuration, duration(&out.MaxDelay))
+	each("jitter", r.Jitter, aFraction, func(v cty.Value) { out.Jitter, _ = v.AsBigFloat().Float64() })
+	each("on_exit", r.OnExit, exitCodes, func(v cty.Value) {
+		for _, e := range v.AsValueSlice() {
+			out.OnExit = append(out.OnExit, whole(e))
+		}
+	})
+	return out
 }
 
 func (b *build) shell() []string {

@@ -49,7 +49,6 @@ func (b *build) later(t *lang.Task, in env) (out []plan.Later) {
 			add(place(x), what, quote(s))
 		}
 	}
-	script(t.Stdin, "stdin")
 	if list, ok := b.list(t.Reports, in); ok {
 		add(place(t.Reports), "reports", strings.Join(b.patterns(list, t.Reports, in, "a report"), ", "))
 	}
@@ -78,10 +77,6 @@ func (b *build) later(t *lang.Task, in env) (out []plan.Later) {
 	}
 	if w := t.Worker; w != nil {
 		add(w.Range, "worker", quote(w.Kind)+" "+b.settings(in, settingsOf(w.Settings)...))
-	}
-	if r := t.Retry; r != nil {
-		add(r.Range, "retry", b.settings(in, setting{"attempts", r.Attempts, aCount}, setting{"backoff", r.Backoff, aDuration},
-			setting{"max_delay", r.MaxDelay, aDuration}, setting{"jitter", r.Jitter, aFraction}, setting{"on_exit", r.OnExit, exitCodes}))
 	}
 	if a := t.Allow; a != nil {
 		for _, s := range []setting{{"ports", a.Ports, ports}, {"containers", a.Containers, aFlag}} {
@@ -214,16 +209,21 @@ func (b *build) settings(in env, list ...setting) string {
 		if s.expr == nil {
 			continue
 		}
-		v, ok := b.value(s.expr, in)
-		v, _ = v.UnmarkDeep()
-		switch {
-		case !ok:
-		case !v.IsWhollyKnown() || !v.IsNull() && s.kind.fits(v):
+		if v, ok := b.fitting(in, s); ok {
 			parts = append(parts, s.name+" = "+text(v))
-		default:
-			b.bad[s.expr] = true
-			b.fail(lang.CodeShape, place(s.expr), s.name+" takes "+s.kind.takes, fmt.Sprintf("It is %s.", text(v)))
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// fitting evaluates a setting. ok says that it is unknown yet, or what it has to be.
+func (b *build) fitting(in env, s setting) (v cty.Value, ok bool) {
+	v, ok = b.value(s.expr, in)
+	v, _ = v.UnmarkDeep()
+	if ok && v.IsWhollyKnown() && (v.IsNull() || !s.kind.fits(v)) {
+		b.bad[s.expr] = true
+		b.fail(lang.CodeShape, place(s.expr), s.name+" takes "+s.kind.takes, fmt.Sprintf("It is %s.", text(v)))
+		return v, false
+	}
+	return v, ok
 }

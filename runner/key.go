@@ -62,6 +62,9 @@ func (k *kernel) action(s *plan.Step) ([]field, error) {
 	if s.Command.Dir != "." {
 		out = append(out, field{"dir", s.Command.Dir})
 	}
+	if s.Command.Stdin != "" {
+		out = append(out, field{"stdin", s.Command.Stdin})
+	}
 	for _, v := range s.Command.Env {
 		out = append(out, field{"env " + v.Name, v.Value})
 	}

@@ -3,9 +3,11 @@ package runner
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
 	"path/filepath"
 	"slices"
@@ -190,6 +192,7 @@ func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Inv
 		return err
 	}
 	begin := sync.OnceFunc(func() { begun(k.invocation(i, r)) })
+	attempt := 1
 	for n := 0; ; n++ {
 		d, err := k.decide(i)
 		if p, moved := changedPath(err); moved && n < reruns { // somebody edits it just now: look again
@@ -223,6 +226,22 @@ func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Inv
 		}
 		begin()
 		again, err := k.execute(ctx, slot, i, r)
+		if wait, ok := retryAfter(s, r, attempt, err); ok && ctx.Err() == nil {
+			text := fmt.Sprintf("attempt %d of %d: %s; again after %s", attempt, s.Retry.Attempts, err, wait)
+			r.notes = append(r.notes, Observation{What: "retry", Step: s.ID, Text: text})
+			out := k.o.Live.Output
+			if out != nil {
+				out(s.ID, []byte(text+"\n"))
+			}
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(wait):
+			}
+			attempt, n = attempt+1, n-1
+			r.event = Result{Run: k.run, Step: s.ID, Range: at(s)}
+			continue
+		}
 		if err != nil || !again {
 			return err
 		}
@@ -232,6 +251,19 @@ func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Inv
 		r.notes = append(r.notes, Observation{What: "rerun", Step: s.ID, Text: r.event.Reason})
 		r.event = Result{Run: k.run, Step: s.ID, Range: at(s)}
 	}
+}
+
+// retryAfter says whether a step that failed is tried again, and after how long. Where a wait lies within its jitter comes
+// from the step's key: it is another for each step, and the same each time.
+func retryAfter(s *plan.Step, r *result, attempt int, err error) (time.Duration, bool) {
+	if _, own := errors.AsType[*stepError](err); !own || attempt >= s.Retry.Attempts {
+		return 0, false
+	}
+	if s.Retry.OnExit != nil && !slices.Contains(s.Retry.OnExit, r.event.Exit) {
+		return 0, false
+	}
+	chance := cas.Sum(fmt.Appendf(r.key[:], " attempt %d", attempt))
+	return s.Retry.Delay(attempt, float64(binary.BigEndian.Uint32(chance[:]))/math.MaxUint32).Round(time.Millisecond), true
 }
 
 func (k *kernel) invocation(i int, r *result) Invocation {
@@ -350,7 +382,7 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	}
 	start := k.o.Now()
 	layer, res, err := set.Run(ctx, slot, k.lower(below), sws.Command{
-		Argv: kind.Argv(s.Command), Env: env, Dir: s.Command.Dir, Mkdir: outputDirs(s), Binds: binds,
+		Argv: kind.Argv(s.Command), Env: env, Dir: s.Command.Dir, Stdin: s.Command.Stdin, Mkdir: outputDirs(s), Binds: binds,
 		Network: s.Allow.Network, Output: out, Stdout: stdout.writer(), Timeout: s.Timeout, Grace: k.o.Grace,
 		Small: s.Outputs != nil && !s.Allow.Network && stdout == nil, Leaf: len(k.steps[i].dependents) == 0,
 	})

@@ -17,9 +17,10 @@ import (
 
 // Command is what Run runs.
 type Command struct {
-	Argv []string // Argv[0] is looked up along PATH of Env if it has no slash
-	Env  []string
-	Dir  string // relative to the workspace; "" or "." is its root
+	Argv  []string // Argv[0] is looked up along PATH of Env if it has no slash
+	Env   []string
+	Dir   string // relative to the workspace; "" or "." is its root
+	Stdin string // what it reads
 	// Mkdir are directories that exist when it starts. One that is still empty at the end was never there.
 	Mkdir   []string
 	Binds   []sandbox.Bind
@@ -73,7 +74,7 @@ func (set *Set) run(ctx context.Context, b *backend, in *room, slot int, lower [
 		return nil, sandbox.Result{}, err
 	}
 	v := set.View(lower)
-	sc := sandbox.Command{Argv: c.Argv, Env: c.Env, Binds: c.Binds, Network: c.Network, Output: c.Output, Stdout: c.Stdout, Timeout: c.Timeout, Grace: c.Grace}
+	sc := sandbox.Command{Argv: c.Argv, Env: c.Env, Stdin: c.Stdin, Binds: c.Binds, Network: c.Network, Output: c.Output, Stdout: c.Stdout, Timeout: c.Timeout, Grace: c.Grace}
 	var res sandbox.Result
 	var err error
 	if b.copy {

@@ -7,6 +7,7 @@ package plan
 
 import (
 	"io/fs"
+	"math"
 	"time"
 
 	"github.com/flyingrobots/jitos/lang/diag"
@@ -142,8 +143,9 @@ type Step struct {
 	Tools    []string
 	Allow    Allow
 	Timeout  time.Duration // 0: none
-	NoCache  bool          // always runs
-	Later    []Later       // a step with any of these cannot be run
+	Retry    Retry
+	NoCache  bool    // always runs
+	Later    []Later // a step with any of these cannot be run
 	Result   Result
 	Secrets  []Granted // what it is given of secrets; what it leaves behind must not have one in it
 
@@ -196,6 +198,25 @@ type Command struct {
 	Shell  []string // what runs Script, which is appended: ["sh", "-euc"]
 	Dir    string   // slash-separated, relative to the workspace; "." is its root
 	Env    []Var    // sorted by name
+	Stdin  string   // what it reads; "" is nothing
+}
+
+// Retry says how often a command that failed is tried again, and when. The zero value: never.
+type Retry struct {
+	Attempts          int // in all
+	Backoff, MaxDelay time.Duration
+	Jitter            float64 // how much of a wait may be added to it or taken away, from 0 to 1
+	OnExit            []int   // the exit codes that are tried again; nil: however it failed
+}
+
+// Delay is how long to wait after an attempt (1, 2, …) that failed: it doubles each time, up to MaxDelay. chance, from 0
+// to 1, is where it lies within the jitter.
+func (r Retry) Delay(attempt int, chance float64) time.Duration {
+	d := float64(r.Backoff) * math.Pow(2, float64(attempt-1))
+	if r.MaxDelay > 0 {
+		d = min(d, float64(r.MaxDelay))
+	}
+	return time.Duration(min(d*(1+r.Jitter*(2*chance-1)), math.MaxInt64/2))
 }
 
 // Var is one environment variable.

@@ -81,6 +81,7 @@ type Command struct {
 	// (it looks in HOME otherwise), inside a git work tree GIT_DISCOVERY_ACROSS_FILESYSTEM (the overlay is one).
 	Env     []string
 	Dir     string   // absolute
+	Stdin   string   // what it reads; "" is an empty one
 	Overlay *Overlay // nil: the workspace is read-only (Namespaces), or untouched (Plain)
 	Binds   []Bind
 	Network bool      // the host's network; else a private one with lo up

@@ -197,7 +197,14 @@ func (s *slot) run(c *Command, outs []int) (a answer, err error) {
 			return a, err
 		}
 		s.nextPID()
-		ch = s.spawn.start(job{path: path, argv: c.Argv, env: env, dir: c.Dir, in: s.null, out: outs[0], err: outs[len(outs)-1]})
+		var in int
+		if in, err = s.input(c.Stdin); err != nil {
+			return a, err
+		}
+		ch = s.spawn.start(job{path: path, argv: c.Argv, env: env, dir: c.Dir, in: in, out: outs[0], err: outs[len(outs)-1]})
+		if in != s.null {
+			unix.Close(in)
+		}
 		err = ch.err
 	}
 	shut()
@@ -224,6 +231,32 @@ func (s *slot) run(c *Command, outs []int) (a answer, err error) {
 		started = errors.Join(started, s.putAway(v, c.Unmount))
 	}
 	return a, started
+}
+
+// input gives a descriptor from which a command reads text.
+func (s *slot) input(text string) (int, error) {
+	if text == "" {
+		return s.null, nil
+	}
+	fd, err := unix.MemfdCreate("stdin", unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("stdin: %w", err)
+	}
+	for b := []byte(text); len(b) > 0 && err == nil; {
+		var n int
+		if n, err = unix.Write(fd, b); err == unix.EINTR {
+			err = nil
+		}
+		b = b[max(n, 0):]
+	}
+	if err == nil {
+		_, err = unix.Seek(fd, 0, unix.SEEK_SET)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("stdin: %w", err)
+	}
+	return fd, nil
 }
 
 // environment adds what every command needs and none should have to name.

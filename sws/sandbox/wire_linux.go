@@ -115,6 +115,7 @@ func (c *Command) wire(w *wire) {
 	w.strs(&c.Argv)
 	w.strs(&c.Env)
 	w.str(&c.Dir)
+	w.str(&c.Stdin)
 	over := c.Overlay != nil
 	if w.flag(&over); over {
 		if w.reading {

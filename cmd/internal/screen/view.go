@@ -212,6 +212,8 @@ func (v *View) observation(d *runner.Observation) {
 		v.warning(d)
 	case "rerun":
 		v.step(s.Skipped(), d.Step, "", "runs again: "+Clean(d.Text))
+	case "retry":
+		v.step(s.Skipped(), d.Step, "", Clean(d.Text))
 	default:
 		if d.Text != "" {
 			v.line("  %s %s", s.Skipped(), Clean(d.Text))
