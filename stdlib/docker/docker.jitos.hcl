@@ -47,47 +47,37 @@ task "image" {
 
 method "image" "docker" {
   when = executable("docker")
-  step "build" { task = task.docker-image }
+  step "build" {
+    task = task.build-with
+    with = { command = ["docker", "build"] }
+  }
 }
 
 method "image" "podman" {
   when = executable("podman")
-  step "build" { task = task.podman-image }
+  step "build" {
+    task = task.build-with
+    with = { command = ["podman", "build"] }
+  }
 }
 
 method "image" "buildah" {
   when = executable("buildah")
-  step "build" { task = task.buildah-image }
+  step "build" {
+    task = task.build-with
+    with = { command = ["buildah", "bud"] }
+  }
 }
 
-task "docker-image" {
+task "build-with" {
+  param "command" { type = list(string) }
   inputs  = local.inputs
   outputs = [var.id]
   allow {
     network    = true
     containers = true
   }
-  exec = concat(["docker", "build", "--iidfile", var.id, "-t", var.tag, "-f", var.file], local.args, [var.context])
-}
-
-task "podman-image" {
-  inputs  = local.inputs
-  outputs = [var.id]
-  allow {
-    network    = true
-    containers = true
-  }
-  exec = concat(["podman", "build", "--iidfile", var.id, "-t", var.tag, "-f", var.file], local.args, [var.context])
-}
-
-task "buildah-image" {
-  inputs  = local.inputs
-  outputs = [var.id]
-  allow {
-    network    = true
-    containers = true
-  }
-  exec = concat(["buildah", "bud", "--iidfile", var.id, "-t", var.tag, "-f", var.file], local.args, [var.context])
+  exec = concat(param.command, ["--iidfile", var.id, "-t", var.tag, "-f", var.file], local.args, [var.context])
 }
 
 task "save" {
@@ -97,42 +87,34 @@ task "save" {
 
 method "save" "docker" {
   when = executable("docker")
-  step "save" { task = task.docker-save }
+  step "save" {
+    task = task.save-with
+    with = { command = ["docker", "save", "-o", var.archive, var.tag] }
+  }
 }
 
 method "save" "podman" {
   when = executable("podman")
-  step "save" { task = task.podman-save }
+  step "save" {
+    task = task.save-with
+    with = { command = ["podman", "save", "-o", var.archive, var.tag] }
+  }
 }
 
 method "save" "buildah" {
   when = executable("buildah")
-  step "save" { task = task.buildah-save }
+  step "save" {
+    task = task.save-with
+    with = { command = ["buildah", "push", var.tag, "docker-archive:${var.archive}:${var.tag}"] }
+  }
 }
 
-task "docker-save" {
+task "save-with" {
+  param "command" { type = list(string) }
   inputs  = [var.id]
   outputs = [var.archive]
   allow {
     containers = true
   }
-  exec = ["docker", "save", "-o", var.archive, var.tag]
-}
-
-task "podman-save" {
-  inputs  = [var.id]
-  outputs = [var.archive]
-  allow {
-    containers = true
-  }
-  exec = ["podman", "save", "-o", var.archive, var.tag]
-}
-
-task "buildah-save" {
-  inputs  = [var.id]
-  outputs = [var.archive]
-  allow {
-    containers = true
-  }
-  exec = ["buildah", "push", var.tag, "docker-archive:${var.archive}:${var.tag}"]
+  exec = param.command
 }

@@ -12,8 +12,8 @@ task "write" {
   }
   inputs  = []
   outputs = [param.path]
-  stdin   = param.text
-  run     = "cat > '${param.path}'"
+  env     = { TEXT = param.text }
+  run     = "printf %s \"$TEXT\" > '${param.path}'"
 }
 
 task "copy" {

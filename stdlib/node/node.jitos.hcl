@@ -43,21 +43,30 @@ method "install" "nothing" {
 
 method "install" "pnpm" {
   when = local.pnpm
-  step "install" { task = task.install-pnpm }
+  step "install" {
+    task = task.install-locked
+    with = { command = ["pnpm", "install", "--frozen-lockfile"] }
+  }
 }
 
 method "install" "yarn" {
   when = local.yarn
-  step "install" { task = task.install-yarn }
+  step "install" {
+    task = task.install-locked
+    with = { command = ["yarn", "install", "--frozen-lockfile"] }
+  }
 }
 
 method "install" "npm" {
   when = local.npm
-  step "install" { task = task.install-npm }
+  step "install" {
+    task = task.install-locked
+    with = { command = ["npm", "ci", "--no-audit", "--no-fund"] }
+  }
 }
 
 method "install" "npm-without-lock" {
-  step "install" { task = task.install-any }
+  step "install" { task = task.install-unlocked }
 }
 
 task "install-nothing" {
@@ -66,7 +75,8 @@ task "install-nothing" {
   exec    = ["true"]
 }
 
-task "install-pnpm" {
+task "install-locked" {
+  param "command" { type = list(string) }
   inputs  = local.files
   outputs = ["${local.at}node_modules/"]
   dir     = var.dir
@@ -74,36 +84,14 @@ task "install-pnpm" {
   allow {
     network = true
   }
-  exec = ["pnpm", "install", "--frozen-lockfile"]
+  exec = param.command
 }
 
-task "install-yarn" {
-  inputs  = local.files
-  outputs = ["${local.at}node_modules/"]
-  dir     = var.dir
-  caches  = local.caches
-  allow {
-    network = true
-  }
-  exec = ["yarn", "install", "--frozen-lockfile"]
-}
-
-task "install-npm" {
-  inputs  = local.files
-  outputs = ["${local.at}node_modules/"]
-  dir     = var.dir
-  caches  = local.caches
-  allow {
-    network = true
-  }
-  exec = ["npm", "ci", "--no-audit", "--no-fund"]
-}
-
-task "install-any" {
-  inputs  = local.files
-  outputs = ["${local.at}node_modules/", "${local.at}package-lock.json"]
-  dir     = var.dir
-  caches  = local.caches
+# all that it writes is its output: the lock file as well
+task "install-unlocked" {
+  inputs = local.files
+  dir    = var.dir
+  caches = local.caches
   allow {
     network = true
   }
