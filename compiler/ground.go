@@ -98,6 +98,10 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 			s.Allow.Network, ok = b.flag(a.Network, in)
 			known(a.Network, ok)
 		}
+		if a.Containers != nil {
+			s.Allow.Containers, ok = b.flag(a.Containers, in)
+			known(a.Containers, ok)
+		}
 		s.Allow.ReadOnly, ok = b.list(a.ReadPaths, in)
 		known(a.ReadPaths, ok)
 		s.Allow.Write, ok = b.list(a.WritePaths, in)

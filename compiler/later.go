@@ -34,7 +34,7 @@ func laterOf(t *lang.Task) []hcl.Expression {
 		out = append(out, r.Run, r.Port, r.Interval, r.Timeout)
 	}
 	if a := t.Allow; a != nil {
-		out = append(out, a.Ports, a.Containers)
+		out = append(out, a.Ports)
 	}
 	return out
 }
@@ -79,10 +79,8 @@ func (b *build) later(t *lang.Task, in env) (out []plan.Later) {
 		add(w.Range, "worker", quote(w.Kind)+" "+b.settings(in, settingsOf(w.Settings)...))
 	}
 	if a := t.Allow; a != nil {
-		for _, s := range []setting{{"ports", a.Ports, ports}, {"containers", a.Containers, aFlag}} {
-			if granted := b.settings(in, s); granted != "" && granted != "containers = false" {
-				add(place(s.expr), "allow", granted)
-			}
+		if granted := b.settings(in, setting{"ports", a.Ports, ports}); granted != "" {
+			add(place(a.Ports), "allow", granted)
 		}
 	}
 	return out
@@ -155,7 +153,6 @@ type kind struct {
 var (
 	anything  = kind{"a value", func(cty.Value) bool { return true }}
 	aString   = kind{"a string", func(v cty.Value) bool { return v.Type() == cty.String }}
-	aFlag     = kind{"true or false", func(v cty.Value) bool { return v.Type() == cty.Bool }}
 	aCount    = kind{"a whole number of at least 1", func(v cty.Value) bool { return within(v, 1, 1<<30) }}
 	aPort     = kind{"a port from 1 to 65535", func(v cty.Value) bool { return within(v, 1, 65535) }}
 	ports     = kind{"a list of ports from 1 to 65535", func(v cty.Value) bool { return each(v, aPort) }}

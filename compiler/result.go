@@ -67,7 +67,7 @@ func (n *names) resultRefs(bare bool, list ...hcl.Expression) (out []resultRef) 
 func commandOf(t *lang.Task) []hcl.Expression {
 	out := []hcl.Expression{t.Run, t.Exec, t.Caches, t.Tools, t.Env, t.Dir, t.DepsFile, t.Timeout, t.Result}
 	if a := t.Allow; a != nil {
-		out = append(out, a.Network, a.ReadPaths, a.WritePaths, a.Env)
+		out = append(out, a.Network, a.ReadPaths, a.WritePaths, a.Env, a.Containers)
 	}
 	return append(out, laterOf(t)...)
 }

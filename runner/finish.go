@@ -382,6 +382,10 @@ func (k *kernel) grants(s *plan.Step) ([]sandbox.Bind, []string, error) {
 	if err := errors.Join(grant(s.Allow.ReadOnly, false), grant(s.Allow.Write, true)); err != nil {
 		return nil, nil, err
 	}
+	if s.Allow.Containers {
+		sockets, vars := k.engines()
+		binds, env = append(binds, sockets...), append(env, vars...)
+	}
 	for _, name := range s.Allow.Env {
 		if v, ok := k.o.Env(name); ok {
 			env = append(env, name+"="+v)
@@ -399,4 +403,27 @@ func (k *kernel) grants(s *plan.Step) ([]sandbox.Bind, []string, error) {
 		env = append(env, v.Name+"="+v.Value)
 	}
 	return binds, env, nil
+}
+
+// engines are the sockets of the container engines that run here, and the variables that lead to them.
+func (k *kernel) engines() (sockets []sandbox.Bind, vars []string) {
+	places := []string{"/run/docker.sock", "/run/podman/podman.sock"}
+	if dir, ok := k.o.Env("XDG_RUNTIME_DIR"); ok {
+		places = append(places, filepath.Join(dir, "docker.sock"), filepath.Join(dir, "podman/podman.sock"))
+		vars = append(vars, "XDG_RUNTIME_DIR="+dir)
+	}
+	for _, name := range []string{"DOCKER_HOST", "CONTAINER_HOST"} {
+		if v, ok := k.o.Env(name); ok {
+			vars = append(vars, name+"="+v)
+			if at, ok := strings.CutPrefix(v, "unix://"); ok && filepath.IsAbs(at) {
+				places = append(places, filepath.Clean(at))
+			}
+		}
+	}
+	for _, at := range places {
+		if _, err := os.Stat(at); err == nil {
+			sockets = append(sockets, sandbox.Bind{From: at, To: at, Write: true})
+		}
+	}
+	return sockets, vars
 }

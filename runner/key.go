@@ -76,6 +76,9 @@ func (k *kernel) action(s *plan.Step) ([]field, error) {
 	if s.Allow.Network {
 		out = append(out, field{"allow network", "true"})
 	}
+	if s.Allow.Containers {
+		out = append(out, field{"allow containers", "not contained"})
+	}
 	for _, p := range s.Allow.ReadOnly {
 		out = append(out, field{"allow ro " + p, "true"})
 	}

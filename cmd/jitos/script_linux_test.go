@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"syscall"
@@ -38,6 +39,9 @@ func TestScript(t *testing.T) {
 			e.Setenv("LANG", "C.UTF-8")
 			e.Setenv("TZ", "UTC")
 			e.Setenv("XDG_CACHE_HOME", e.WorkDir+"/.cache")
+			if cache, err := os.UserCacheDir(); err == nil {
+				e.Setenv("KEPT_CACHE", filepath.Join(cache, "jitos-test")) // for what would compile Go's library again each time
+			}
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // with -race each jitos would sleep for a second as it ends
 			return nil
 		},

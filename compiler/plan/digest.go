@@ -65,7 +65,7 @@ func (s *Step) canonical(mask *Mask) []any {
 		s.ID, s.Task, after, s.Criterion, s.Rule, params, checks(s.When),
 		[]any{mask.Text(c.Script), argv, texts(c.Shell), c.Dir, env},
 		files(s.Inputs), files(s.Outputs), s.DepsFile, caches, texts(s.Tools),
-		[]any{a.Network, texts(a.ReadOnly), texts(a.Write), texts(a.Env)}, int64(s.Timeout), s.NoCache, secrets, string(s.Result.Of), s.Result.Path, texts(s.Waits),
+		[]any{a.Network, texts(a.ReadOnly), texts(a.Write), texts(a.Env), a.Containers}, int64(s.Timeout), s.NoCache, secrets, string(s.Result.Of), s.Result.Path, texts(s.Waits),
 	}
 }
 

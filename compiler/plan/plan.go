@@ -250,6 +250,8 @@ type Allow struct {
 	ReadOnly []string // absolute paths, or relative to the workspace
 	Write    []string
 	Env      []string // variables taken from the caller's environment
+	// Containers gives the sockets of container engines. Who has one can do all that the engine can: it is not contained.
+	Containers bool
 }
 
 // Scope bounds what a collapse may touch. Both lists hold globs; an empty Include means everything.

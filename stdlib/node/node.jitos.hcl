@@ -23,7 +23,7 @@ locals {
   caches  = { npm_config_cache = "npm", YARN_CACHE_FOLDER = "yarn", npm_config_store_dir = "pnpm" }
   package = jsondecode(file("${local.at}package.json"))
   asks    = anytrue([for k in ["dependencies", "devDependencies", "optionalDependencies", "workspaces"] : length(try(local.package[k], {})) > 0])
-  scripts = toset(keys(try(local.package.scripts, {})))
+  scripts = keys(try(local.package.scripts, {}))
   files   = fileset([for f in ["package.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock", ".npmrc", ".yarnrc.yml"] : "${local.at}${f}"]...)
   pnpm    = fileexists("${local.at}pnpm-lock.yaml")
   yarn    = fileexists("${local.at}yarn.lock")
@@ -100,11 +100,14 @@ task "install-unlocked" {
 
 task "run" {
   description = "Run a script of package.json"
-  for_each    = local.scripts
-  needs       = [task.install]
-  dir         = var.dir
-  caches      = local.caches
-  exec        = local.manager == "npm" ? ["npm", "run", "--silent", each.key] : [local.manager, "run", each.key]
+  param "script" {
+    type        = string
+    description = "What it is called there"
+  }
+  needs  = [task.install]
+  dir    = var.dir
+  caches = local.caches
+  exec   = local.manager == "npm" ? ["npm", "run", "--silent", param.script] : [local.manager, "run", param.script]
 }
 
 task "build" {
@@ -117,7 +120,11 @@ method "build" "known" {
 }
 
 method "build" "any" {
-  step "build" { task = task.run["build"] }
+  when = contains(local.scripts, "build")
+  step "build" {
+    task = task.run
+    with = { script = "build" }
+  }
 }
 
 task "build-known" {
@@ -131,5 +138,12 @@ task "build-known" {
 
 task "test" {
   description = "Run the script test"
-  needs       = [task.run["test"]]
+}
+
+method "test" "script" {
+  when = contains(local.scripts, "test")
+  step "test" {
+    task = task.run
+    with = { script = "test" }
+  }
 }
