@@ -150,7 +150,9 @@ func (b *build) prepare(u *unit) {
 		b.postpone(u)
 		return
 	}
-	u.waits = b.awaited(b.resultRefs(true, commandOf(t.Task)...))
+	if b.deferring {
+		u.waits = b.awaited(b.resultRefs(true, commandOf(t.Task)...))
+	}
 	if t.Primitive() && !u.lifted {
 		u.ground = b.fill(t.Task, u.name, u.frame.env)
 		b.inputTasks(u, u.ground.refs)

@@ -68,6 +68,7 @@ type local struct {
 type refs struct {
 	names []string // the first two parts, sorted: "param.os", "local.x", "each.key", "task.a"
 	calls []string // functions, sorted: "file", "fact::installed"
+	whole []hcl.Traversal
 }
 
 func (r *refs) root(name string) bool {
@@ -159,23 +160,57 @@ func (e *evaluator) refer(x hcl.Expression) *refs {
 		e.refs[x] = r
 		return r
 	}
-	for _, t := range x.Variables() {
-		name := t.RootName()
-		if len(t) > 1 {
-			if attr, ok := t[1].(hcl.TraverseAttr); ok {
-				name += "." + attr.Name
-			}
-		}
-		r.names = append(r.names, name)
-	}
-	for _, c := range callsIn(x) {
-		r.calls = append(r.calls, c.Name)
-	}
+	r.add(x)
 	slices.Sort(r.names)
 	slices.Sort(r.calls)
 	r.names, r.calls = slices.Compact(r.names), slices.Compact(r.calls)
 	e.refs[x] = r
 	return r
+}
+
+// add appends what x refers to. hcl's own walk does all of it, at some cost for each expression: most are of a few kinds.
+func (r *refs) add(x hcl.Expression) {
+	switch x := x.(type) {
+	case *hclsyntax.LiteralValueExpr:
+	case *hclsyntax.ScopeTraversalExpr:
+		r.traversal(x.Traversal)
+	case *hclsyntax.TemplateExpr:
+		for _, p := range x.Parts {
+			r.add(p)
+		}
+	case *hclsyntax.TemplateWrapExpr:
+		r.add(x.Wrapped)
+	case *hclsyntax.TupleConsExpr:
+		for _, e := range x.Exprs {
+			r.add(e)
+		}
+	case *hclsyntax.ObjectConsExpr:
+		for _, item := range x.Items {
+			if k, ok := item.KeyExpr.(*hclsyntax.ObjectConsKeyExpr); !ok {
+				r.add(item.KeyExpr)
+			} else if k.ForceNonLiteral || hcl.ExprAsKeyword(k.Wrapped) == "" {
+				r.add(k.Wrapped)
+			}
+			r.add(item.ValueExpr)
+		}
+	default:
+		for _, t := range x.Variables() {
+			r.traversal(t)
+		}
+		for _, c := range callsIn(x) {
+			r.calls = append(r.calls, c.Name)
+		}
+	}
+}
+
+func (r *refs) traversal(t hcl.Traversal) {
+	name := t.RootName()
+	if len(t) > 1 {
+		if attr, ok := t[1].(hcl.TraverseAttr); ok {
+			name += "." + attr.Name
+		}
+	}
+	r.names, r.whole = append(r.names, name), append(r.whole, t)
 }
 
 func callsIn(x hcl.Expression) (out []*hclsyntax.FunctionCallExpr) {

@@ -49,7 +49,7 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 	in = in.with("self", cty.ObjectVal(map[string]cty.Value{
 		"inputs": patternList(s.Inputs, t.Inputs), "outputs": patternList(s.Outputs, t.Outputs),
 	}))
-	names := b.spelling(in, texts(in["self"], nil), t.Run, t.Exec, t.Inputs, t.Outputs, t.Dir, t.DepsFile, t.Env)
+	names := b.spelling(in, func() []string { return texts(in["self"], nil) }, t.Run, t.Exec, t.Inputs, t.Outputs, t.Dir, t.DepsFile, t.Env)
 	if script, ok := b.text(t.Run, in); known(t.Run, ok) {
 		s.Command.Script, s.Command.Shell = names.words(script), b.shell()
 	}
@@ -187,7 +187,7 @@ func (b *build) inputs(g *ground, x hcl.Expression, in env) bool {
 			}
 		}
 	}
-	names := b.spelling(in, literals, x)
+	names := b.spelling(in, func() []string { return literals }, x)
 	for _, r := range refs {
 		if r.isTask {
 			g.refs = append(g.refs, r)
@@ -214,7 +214,7 @@ func patternList(f *plan.Files, x hcl.Expression) cty.Value {
 
 func (b *build) patterns(list []string, x hcl.Expression, in env, what string) []string {
 	out := []string{}
-	names := b.spelling(in, nil, x)
+	names := b.spelling(in, func() []string { return nil }, x)
 	for i, p := range list {
 		if p, ok := b.pattern(names.pattern(p), item(x, i), what); ok {
 			out = append(out, p)
@@ -264,8 +264,14 @@ func (b *build) inside(p string, at diag.Range, what string) string {
 
 // table is x as names with strings, sorted by name. An element that is null is left out.
 func (b *build) table(x hcl.Expression, in env) (out [][2]string, known bool) {
-	v, ok := b.as(x, in, cty.Map(cty.String))
-	if !ok || x == nil || !v.IsWhollyKnown() || v.IsNull() {
+	if x == nil {
+		return nil, false
+	}
+	v, ok := b.value(x, in)
+	if ok && !strict(v) {
+		v, ok = b.convert(v, cty.Map(cty.String), x)
+	}
+	if !ok || !v.IsWhollyKnown() || v.IsNull() {
 		return nil, false
 	}
 	for it := v.ElementIterator(); it.Next(); {
@@ -275,6 +281,19 @@ func (b *build) table(x hcl.Expression, in env) (out [][2]string, known bool) {
 		}
 	}
 	return out, true
+}
+
+// strict reports whether v is an object of strings, which is as good as a map of them.
+func strict(v cty.Value) bool {
+	if v.IsMarked() || !v.Type().IsObjectType() {
+		return false
+	}
+	for _, t := range v.Type().AttributeTypes() { // order: all of them
+		if t != cty.String {
+			return false
+		}
+	}
+	return !v.ContainsMarked()
 }
 
 // check is a condition that is evaluated while a plan runs.

@@ -130,14 +130,14 @@ func (n *names) check(x hcl.Expression, s scope) {
 	if n.scoped != nil {
 		n.scoped(x, func() []string { return n.available(s) })
 	}
-	if r := n.refer(x); len(r.names) == 0 && len(r.calls) == 0 {
-		return
-	}
+	r := n.refer(x)
 	before := len(n.diags)
-	for _, t := range x.Variables() {
+	for _, t := range r.whole {
 		n.traversal(t, s)
 	}
-	n.calls(x, s)
+	if len(r.calls) > 0 {
+		n.calls(x, s)
+	}
 	if len(n.diags) > before {
 		n.bad[x] = true
 	}

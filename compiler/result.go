@@ -114,6 +114,9 @@ func (b *build) awaited(refs []resultRef) (out []string) {
 
 // resultNeeds makes the tasks whose values u refers to needs of u.
 func (b *build) resultNeeds(u *unit) {
+	if !b.deferring {
+		return
+	}
 	refs := append(b.resultRefs(false, u.task.Needs, u.task.Inputs), b.resultRefs(true, slices.Concat(structureOf(u.task), commandOf(u.task.Task))...)...)
 	var own []need
 	for _, r := range refs {

@@ -39,11 +39,12 @@ type segment struct {
 }
 
 // spelling finds the files that values of xs, evaluated in env, may come from: all that were found if one of them asks for
-// files itself, else those whose names are in the arguments of the step, or in given, its paths.
-func (b *build) spelling(in env, given []string, xs ...hcl.Expression) (out spelling) {
+// files itself, else those whose names are in the arguments of the step, or in its paths.
+func (b *build) spelling(in env, paths func() []string, xs ...hcl.Expression) (out spelling) {
 	if len(b.spelled) == 0 {
 		return nil
 	}
+	given := paths()
 	asks := false
 	for _, x := range xs {
 		if x != nil {

@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -83,6 +84,9 @@ func (d *decoder) source(r hcl.Range) []byte {
 
 // calls reports unknown functions. Facts are functions too, but those declared are for the compiler to know.
 func (d *decoder) calls(expr hclsyntax.Node) {
+	if source := d.source(expr.Range()); source != nil && bytes.IndexByte(source, '(') < 0 {
+		return
+	}
 	_ = hclsyntax.VisitAll(expr, func(n hclsyntax.Node) hcl.Diagnostics {
 		call, ok := n.(*hclsyntax.FunctionCallExpr)
 		if !ok || strings.HasPrefix(call.Name, factNamespace) {

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -119,7 +122,13 @@ func (m *Module) parse(files []File, parse func(name string, text []byte) parsed
 func unixLines(text []byte) []byte { return bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")) }
 
 func parseFile(name string, text []byte) parsed {
-	at, open := scan(text, nil)
+	var cuts []int
+	next := partSize
+	at, open := scan(text, func(at int) {
+		if at >= next {
+			cuts, next = append(cuts, at), at+partSize
+		}
+	})
 	if at >= 0 {
 		where := place(text, at)
 		return parsed{text: text, errors: diag.List{{
@@ -128,6 +137,10 @@ func parseFile(name string, text []byte) parsed {
 			Detail:  fmt.Sprintf("At most %d levels and %d operators in a row. Give parts of it names in a locals block.", maxDepth, maxChain),
 			Subject: RangeOf(hcl.Range{Filename: name, Start: where, End: where}),
 		}}}
+	}
+	body, ok := parseParts(name, text, cuts)
+	if ok {
+		return parsed{text: text, body: body}
 	}
 	file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
 	// One cause can have many effects. The scanner's messages come first, and are nearer to it than the parser's for
@@ -150,6 +163,45 @@ func parseFile(name string, text []byte) parsed {
 		}
 	}
 	return parsed{text, file.Body.(*hclsyntax.Body), syntax}
+}
+
+// partSize is about how much text is parsed at once: the parser keeps all tokens of a text, some hundred bytes of memory for
+// each byte, until it has read it.
+const partSize = 64 << 10
+
+// parseParts parses the parts between cuts, several at once. It is not ok where any of them has an error: then the parser has
+// to see the whole.
+func parseParts(name string, text []byte, cuts []int) (body *hclsyntax.Body, ok bool) {
+	if len(cuts) == 0 {
+		return nil, false
+	}
+	bodies := make([]*hclsyntax.Body, len(cuts)+1)
+	var wg sync.WaitGroup
+	busy := make(chan struct{}, runtime.GOMAXPROCS(0))
+	from := hcl.InitialPos
+	for i, to := range append(cuts, len(text)) {
+		part, start := text[from.Byte:to], from
+		from = hcl.Pos{Line: from.Line + bytes.Count(part, []byte("\n")), Column: 1, Byte: to}
+		busy <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-busy }()
+			if file, diags := hclsyntax.ParseConfig(part, name, start); len(diags) == 0 {
+				bodies[i] = file.Body.(*hclsyntax.Body)
+			}
+		})
+	}
+	wg.Wait()
+	whole := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}}
+	for i, b := range bodies {
+		if b == nil || len(b.Attributes) > 0 && i > 0 { // an attribute may stand in two parts
+			return nil, false
+		}
+		maps.Copy(whole.Attributes, b.Attributes)
+		whole.Blocks = append(whole.Blocks, b.Blocks...)
+		whole.EndRange = b.EndRange
+	}
+	whole.SrcRange = hcl.RangeBetween(bodies[0].SrcRange, bodies[len(cuts)].SrcRange)
+	return whole, true
 }
 
 // place is the position of an offset. Its column counts bytes.
