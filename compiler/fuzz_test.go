@@ -1,6 +1,7 @@
 package compiler_test
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"testing"
 	"testing/fstest"
@@ -48,5 +49,32 @@ func FuzzCompile(f *testing.F) {
 				}
 			}
 		}
+	})
+}
+
+// Whatever the expression, it is evaluated or told why not, the same each time, and a value is one that can be written.
+func FuzzExpression(f *testing.F) {
+	for _, d := range lang.FunctionDocs() {
+		f.Add(d.Example)
+	}
+	f.Add(`[for k, v in { a = 1 } : "${k}-${v}" if v > 0]...`)
+	f.Add(`var.v[*].x ? -local.l : !("a" == null) || 1 / 0 > 2`)
+	world := lang.World{FS: fstest.MapFS{"VERSION": {Data: []byte("v1.2\n")}}, LookPath: func(string) (string, bool) { return "", false }, Env: func(string) (string, bool) { return "", false }}
+	f.Fuzz(func(t *testing.T, src string) {
+		text := "variable \"v\" { default = { x = [1] } }\nlocals {\n  l = \"l\"\n  x = " + src + "\n}\ntask \"t\" { run = jsonencode(local.x) }\n"
+		once := func() string {
+			m, known := lang.Parse([]lang.File{{Name: "f", Text: []byte(text)}})
+			p, ds := compiler.Compile(m, compiler.Options{World: world, Known: known})
+			if all := append(known, ds...); all.HasErrors() {
+				return all.Err().Error()
+			}
+			pl, err := p.Plan(t.Context(), compiler.Intent{Target: "t"}, warp.Graph{}, nil, 0)
+			if err != nil {
+				return err.Error()
+			}
+			require.True(t, json.Valid([]byte(pl.Steps[0].Command.Script)), pl.Steps[0].Command.Script)
+			return pl.Steps[0].Command.Script
+		}
+		require.Equal(t, once(), once())
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -68,7 +69,52 @@ func FuzzFormat(f *testing.F) {
 		require.Empty(t, diags)
 		require.Equal(t, string(out), string(again))
 		require.Equal(t, tokens(src), tokens(out))
+		require.Equal(t, meaning(t, src), meaning(t, out))
 	})
+}
+
+// meaning is the Module of src, with the tokens of expressions in their place and without ranges.
+func meaning(t *testing.T, src []byte) any {
+	m, diags := lang.Parse([]lang.File{{Name: "f", Text: src}})
+	var codes []string
+	for _, d := range diags {
+		codes = append(codes, d.Code+" "+d.Summary)
+	}
+	slices.Sort(codes)
+	var walk func(v reflect.Value) any
+	walk = func(v reflect.Value) any {
+		if v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				return nil
+			}
+			if x, ok := v.Interface().(hcl.Expression); ok {
+				r := x.Range()
+				return tokens(m.Source("f")[r.Start.Byte:r.End.Byte])
+			}
+			return walk(v.Elem())
+		}
+		switch v.Kind() {
+		case reflect.Struct:
+			if v.Type() == reflect.TypeFor[diag.Range]() {
+				return nil
+			}
+			out := map[string]any{}
+			for i := range v.NumField() {
+				if f := v.Type().Field(i); f.IsExported() {
+					out[f.Name] = walk(v.Field(i))
+				}
+			}
+			return out
+		case reflect.Slice:
+			var out []any
+			for i := range v.Len() {
+				out = append(out, walk(v.Index(i)))
+			}
+			return out
+		}
+		return v.Interface()
+	}
+	return []any{codes, walk(reflect.ValueOf(*m))}
 }
 
 // tokens are the words of src, in order.

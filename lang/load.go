@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -19,8 +20,11 @@ import (
 // Extension is how the names of workflow files end.
 const Extension = ".jitos.hcl"
 
-// maxFile bounds what one file may cost: hcl needs some two hundred bytes of memory for each byte of text.
-const maxFile = 8 << 20
+// hcl keeps some twenty bytes of memory for each byte of text, so that what a workflow may cost has to be bounded by its size.
+const (
+	maxFile = 8 << 20
+	maxAll  = 16 << 20 // of all modules together
+)
 
 // File is the text of a workflow file.
 type File struct {
@@ -68,6 +72,8 @@ func (c *Loader) Load(fsys fs.FS, dir string, std fs.FS) (*Module, diag.List) {
 	return m, l.diags.Sorted()
 }
 
+var errLarge = fmt.Errorf("it is larger than %d MB; split it", maxFile>>20)
+
 func read(fsys fs.FS, name string) ([]byte, error) {
 	info, err := fs.Stat(fsys, name)
 	if err != nil {
@@ -77,7 +83,7 @@ func read(fsys fs.FS, name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is not a regular file", name)
 	}
 	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s is larger than %d MB; split it", name, maxFile>>20)
+		return nil, errLarge
 	}
 	return fs.ReadFile(fsys, name)
 }
@@ -122,6 +128,9 @@ func (m *Module) parse(files []File, parse func(name string, text []byte) parsed
 func unixLines(text []byte) []byte { return bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")) }
 
 func parseFile(name string, text []byte) parsed {
+	if len(text) > maxFile {
+		return parsed{text: text, errors: diag.List{{Code: CodeUnreadable, Subject: diag.Range{File: name}, Summary: "cannot read the file", Detail: changeFirst(errLarge.Error(), unicode.ToUpper) + "."}}}
+	}
 	var cuts []int
 	next := partSize
 	at, open := scan(text, func(at int) {

@@ -1,6 +1,7 @@
 package lang_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -196,6 +197,23 @@ func (f failing) ReadFile(name string) ([]byte, error) {
 		return nil, errors.New("input/output error")
 	}
 	return f.MapFS.ReadFile(name)
+}
+
+func TestSizesAreLimited(t *testing.T) {
+	large := bytes.Repeat([]byte("# a line of a comment\n"), 7<<20/22)
+	fsys := fstest.MapFS{}
+	for _, name := range []string{"a", "b", "lib/c"} {
+		fsys[name+".jitos.hcl"] = &fstest.MapFile{Data: large}
+	}
+	fsys["a.jitos.hcl"].Data = append([]byte("use \"lib\" { source = \"./lib\" }\n"), large...)
+	_, diags := lang.Load(fsys, ".", nil)
+	require.Len(t, diags, 1)
+	require.Equal(t, "the workflow is too large", diags[0].Summary)
+	require.Equal(t, "lib/c.jitos.hcl", diags[0].Subject.File)
+
+	_, diags = lang.Parse([]lang.File{{Name: "f", Text: bytes.Repeat(large, 2)}})
+	require.Len(t, diags, 1)
+	require.Contains(t, diags[0].Detail, "larger than 8 MB")
 }
 
 func TestLoadUnreadable(t *testing.T) {

@@ -24,6 +24,7 @@ type loader struct {
 	sources   map[string][]byte
 	modules   map[string]*Module // by directory, with StdPrefix where it is built in; nil where there is none
 	chain     []link             // from the first module to the one at hand
+	size      int                // of all texts so far
 	diags     diag.List
 }
 
@@ -57,6 +58,10 @@ func (l *loader) module(dir string) (m *Module, found bool) {
 		if err != nil {
 			l.fail(CodeUnreadable, diag.Range{File: name}, "cannot read the file", err.Error()+".")
 			continue
+		}
+		if l.size += len(text); l.size > maxAll {
+			l.fail(CodeUnreadable, diag.Range{File: name}, "the workflow is too large", fmt.Sprintf("With this file all of it is larger than %d MB.", maxAll>>20))
+			break
 		}
 		files = append(files, File{Name: name, Text: text})
 	}
