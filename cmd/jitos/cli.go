@@ -57,6 +57,7 @@ func commands() []entry {
 		{"compile", "write", &compileCmd{}, "Show the workflow as the planner sees it: facts, tasks, rules, methods."},
 		{"lsp", "write", &lspCmd{}, "Serve an editor: the Language Server Protocol over standard input and output."},
 		{"fmt", "write", &fmtCmd{}, "Lay out workflow files in the one canonical way."},
+		{"completion", "write", &completionCmd{}, "Write the script by which bash, zsh or fish completes jitos command lines."},
 	}
 }
 
