@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -178,6 +177,9 @@ func parseFile(name string, text []byte) parsed {
 // each byte, until it has read it.
 const partSize = 64 << 10
 
+// partsAtOnce is how many parts are parsed at the same time.
+const partsAtOnce = 8
+
 // parseParts parses the parts between cuts, several at once. It is not ok where any of them has an error: then the parser has
 // to see the whole.
 func parseParts(name string, text []byte, cuts []int) (body *hclsyntax.Body, ok bool) {
@@ -186,7 +188,7 @@ func parseParts(name string, text []byte, cuts []int) (body *hclsyntax.Body, ok 
 	}
 	bodies := make([]*hclsyntax.Body, len(cuts)+1)
 	var wg sync.WaitGroup
-	busy := make(chan struct{}, runtime.GOMAXPROCS(0))
+	busy := make(chan struct{}, partsAtOnce)
 	from := hcl.InitialPos
 	for i, to := range append(cuts, len(text)) {
 		part, start := text[from.Byte:to], from
