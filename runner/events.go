@@ -66,8 +66,8 @@ type Tick struct {
 
 // Observation is something that came from outside, or was found out, while a run went on.
 type Observation struct {
-	Run  int    `cbor:"run"`
-	What string `cbor:"what"` // "criterion", "when", "warning", "rerun", "retry", "changed", "stale"
+	Run  int    `cbor:"run"`  // 0: before any run began
+	What string `cbor:"what"` // "criterion", "when", "warning", "rerun", "retry", "changed", "stale"; of no run: "torn"
 	Step string `cbor:"step,omitempty"`
 	Name string `cbor:"name,omitempty"` // criterion: its name
 	Text string `cbor:"text,omitempty"` // criterion, when: as written; warning: the message

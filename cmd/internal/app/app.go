@@ -27,6 +27,7 @@ import (
 	"github.com/flyingrobots/jitos/sws"
 	"github.com/flyingrobots/jitos/warp"
 	"github.com/flyingrobots/jitos/warp/cas"
+	"github.com/flyingrobots/jitos/warp/cbor"
 	"github.com/flyingrobots/jitos/warp/history"
 )
 
@@ -41,6 +42,7 @@ type Options struct {
 	RequireIsolation bool     // refuse less than full isolation
 	NoWait           bool     // do not wait for another run of this workspace
 	Waiting          func(who string)
+	Mended           func(what string) // told once what a crash had left that is gone now
 }
 
 // Workspace is an open workspace. Its methods may be called one after the other, not at once.
@@ -241,6 +243,9 @@ func (w *Workspace) acquire(ctx context.Context) error {
 	if w.graph, err = w.log.System(); err != nil {
 		return damaged(err)
 	}
+	if err := w.sayTorn(); err != nil {
+		return err
+	}
 	w.journal = &runner.Journal{Log: w.log, System: &w.graph, Store: w.store}
 	w.space, err = sws.Open(w.root, sws.Options{Slots: w.o.Jobs, Overlay: w.o.Overlay, Store: w.store, Journal: w.journal})
 	if err != nil {
@@ -255,6 +260,26 @@ func (w *Workspace) acquire(ctx context.Context) error {
 		return nil
 	}
 	return w.look()
+}
+
+// sayTorn tells, and records, that the history ended in what nobody was ever promised.
+func (w *Workspace) sayTorn() error {
+	torn := w.log.Torn()
+	if torn == nil {
+		return nil
+	}
+	text := fmt.Sprintf("the history ended in the middle of a write (%s): %s at the end of %s were cut off; nothing that was acknowledged is lost",
+		torn.Reason, counted(int(torn.Bytes), "byte"), torn.Segment)
+	if w.o.Mended != nil {
+		w.o.Mended(text)
+	}
+	data, err := cbor.Encode(&runner.Observation{What: "torn", Text: text})
+	if err != nil {
+		return err
+	}
+	e := history.Event{Kind: history.Observation, Digest: w.graph.Digest(), At: time.Now().UnixNano(), Data: data}
+	_, err = w.log.Append(e)
+	return errors.Join(err, w.log.Commit())
 }
 
 // takeLock takes the run lock, waiting for who holds it unless told not to.

@@ -46,12 +46,12 @@ func (w *Workspace) Filter(runs []Run, f Filter) ([]Run, error) {
 	return out, nil
 }
 
-// Events gives the events of runs, in their order, to each.
+// Events gives the events of runs, and those of none, in their order, to each.
 func (w *Workspace) Events(ctx context.Context, of []Run, each func(runner.Event)) error {
 	if err := w.view(ctx); err != nil {
 		return err
 	}
-	chosen := map[int]bool{}
+	chosen := map[int]bool{0: true}
 	for _, r := range of {
 		chosen[r.N] = true
 	}
