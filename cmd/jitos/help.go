@@ -77,10 +77,11 @@ func (*verifyCmd) Help() string {
 }
 
 func (*gcCmd) Help() string {
-	return `What happened within --keep stays, and so do held sets and each step's last result; with what goes, undo and output of older runs go. Every run tidies up by itself once a day, or when the store grows over $JITOS_STORE_LIMIT (bytes; default 10 GiB).
+	return `What happened within --keep stays, and so do held sets and each step's last result; with what goes, undo and output of older runs go. If the store is over --limit then, what was used longest ago goes too. Every run tidies up by itself once a day, or when the store is over its limit, as gc was told to remember.
 
   jitos gc --dry-run              what would go
-  jitos gc --keep 7d`
+  jitos gc --keep 7d              this once
+  jitos gc --keep 7d --limit 2GiB --remember`
 }
 
 func (*repairCmd) Help() string {

@@ -170,27 +170,46 @@ func writeMoment(out io.Writer, s screen.Style, m *app.Moment) error {
 }
 
 type gcCmd struct {
-	Keep   string `placeholder:"AGE" help:"Keep what happened within AGE: 36h, 30d, 2w (default: $JITOS_KEEP, or 30d)."`
-	DryRun bool   `help:"Say what would go, and let nothing go."`
-	NoWait bool   `help:"Exit with 75 if another jitos is running here, instead of waiting."`
+	Keep     string `placeholder:"AGE" help:"Keep what happened within AGE: 36h, 30d, 2w (default: as remembered, or 30d)."`
+	Limit    string `placeholder:"SIZE" help:"Let the store take at most SIZE: 500MB, 10GiB (default: as remembered, or 10GiB)."`
+	Remember bool   `xor:"dry" help:"Remember --keep and --limit for this workspace: every run tidies up by them."`
+	DryRun   bool   `xor:"dry" help:"Say what would go, and let nothing go."`
+	NoWait   bool   `help:"Exit with 75 if another jitos is running here, instead of waiting."`
+}
+
+// retention is what the flags ask for, and where they say nothing what the workspace remembers.
+func (c *gcCmd) retention(w *app.Workspace) (r app.Retention, err error) {
+	if c.Keep == "" || c.Limit == "" {
+		if r, err = w.Retention(); err != nil {
+			return r, err
+		}
+	}
+	if c.Keep != "" {
+		r.Keep, err = app.ParseAge(c.Keep)
+	}
+	if c.Limit != "" && err == nil {
+		r.Limit, err = app.ParseSize(c.Limit)
+	}
+	if err != nil {
+		err = &usageError{err: err, help: "jitos gc --help"}
+	}
+	return r, err
 }
 
 func (c *gcCmd) run(ctx context.Context, s *session) error {
-	flags := runFlags{NoWait: c.NoWait}
-	w, err := s.openAny(flags)
+	w, err := s.openAny(runFlags{NoWait: c.NoWait})
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	collect := func() (*app.Collected, error) { return w.GC(ctx, nil, c.DryRun) }
-	if c.Keep != "" {
-		age, err := app.ParseAge(c.Keep)
-		if err != nil {
-			return &usageError{err: err, help: "jitos gc --help"}
-		}
-		collect = func() (*app.Collected, error) { return w.GC(ctx, &age, c.DryRun) }
+	r, err := c.retention(w)
+	if err == nil && c.Remember {
+		err = w.Remember(ctx, r)
 	}
-	o, err := collect()
+	if err != nil {
+		return err
+	}
+	o, err := w.GC(ctx, r, c.DryRun)
 	if err != nil {
 		return err
 	}
@@ -206,7 +225,7 @@ func (c *gcCmd) run(ctx context.Context, s *session) error {
 		text += fmt.Sprintf(" The history let go of %s and begins with run %d.", screen.Count(int(o.Events), "event"), o.FirstRun)
 	}
 	if o.OverLimit {
-		text += " The store was over its limit ($JITOS_STORE_LIMIT), so what was used longest ago went too."
+		text += fmt.Sprintf(" The store was over its limit of %s, so what was used longest ago went too.", screen.Size(o.Limit))
 	}
 	return s.say("%s", text)
 }

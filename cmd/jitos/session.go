@@ -86,7 +86,7 @@ func (s *session) options(f runFlags) app.Options {
 	return app.Options{
 		Dir: s.flags.Directory, Vars: f.Var, VarFiles: f.VarFile, Jobs: int(f.Jobs), Overlay: cmp.Or(f.Overlay, "auto"),
 		RequireIsolation: f.RequireIsolation, NoWait: f.NoWait,
-		Mended:  func(what string) { fmt.Fprintln(s.err, "Note: "+what+".") }, // before anything is shown
+		Notice:  func(text string) { fmt.Fprintln(s.err, "Note: "+screen.Clean(text)+".") }, // no live line is shown then
 		Waiting: func(who string) { s.note("Waiting: another jitos works here (" + screen.Clean(who) + ").") },
 	}
 }

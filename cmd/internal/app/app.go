@@ -42,7 +42,7 @@ type Options struct {
 	RequireIsolation bool     // refuse less than full isolation
 	NoWait           bool     // do not wait for another run of this workspace
 	Waiting          func(who string)
-	Mended           func(what string) // told once what a crash had left that is gone now
+	Notice           func(text string) // told what a person should know beside the answer
 }
 
 // Workspace is an open workspace. Its methods may be called one after the other, not at once.
@@ -270,9 +270,7 @@ func (w *Workspace) sayTorn() error {
 	}
 	text := fmt.Sprintf("the history ended in the middle of a write (%s): %s at the end of %s were cut off; nothing that was acknowledged is lost",
 		torn.Reason, counted(int(torn.Bytes), "byte"), torn.Segment)
-	if w.o.Mended != nil {
-		w.o.Mended(text)
-	}
+	w.notice(text)
 	data, err := cbor.Encode(&runner.Observation{What: "torn", Text: text})
 	if err != nil {
 		return err
@@ -280,6 +278,12 @@ func (w *Workspace) sayTorn() error {
 	e := history.Event{Kind: history.Observation, Digest: w.graph.Digest(), At: time.Now().UnixNano(), Data: data}
 	_, err = w.log.Append(e)
 	return errors.Join(err, w.log.Commit())
+}
+
+func (w *Workspace) notice(text string) {
+	if w.o.Notice != nil {
+		w.o.Notice(text)
+	}
 }
 
 // takeLock takes the run lock, waiting for who holds it unless told not to.

@@ -219,7 +219,11 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	}
 	out.Wall = time.Since(began)
 	if out.Run > 0 {
-		defer func() { warn(out, "tidying up", w.tidy(ctx, out.Run)) }()
+		defer func() { // the run itself is done
+			if err := w.tidy(ctx, out.Run); err != nil && !errors.Is(err, context.Canceled) {
+				w.notice("the store was not tidied up: " + err.Error())
+			}
+		}()
 	}
 	if r.Hold || out.Status != runner.Done && out.Status != runner.Nothing {
 		return out, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ const (
 // Collected is what a GC let go, or would.
 type Collected struct {
 	Keep      time.Duration
+	Limit     int64
 	Objects   int // let go
 	Kept      int
 	Freed     int64
@@ -57,65 +59,84 @@ func ParseAge(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// retention is how long what happened is kept: JITOS_KEEP, or thirty days.
-func retention() (time.Duration, error) {
-	if v := os.Getenv("JITOS_KEEP"); v != "" {
-		d, err := ParseAge(v)
-		if err != nil {
-			return 0, fmt.Errorf("JITOS_KEEP: %w", err)
+// sizes are the units of a size as a person types it, longer ones first.
+var sizes = []struct {
+	name  string
+	bytes float64
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}}
+
+// ParseSize reads a size as a person types it: 500MB, 10GiB.
+func ParseSize(text string) (int64, error) {
+	for _, unit := range sizes {
+		if n, ok := strings.CutSuffix(text, unit.name); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(n), 64)
+			if v *= unit.bytes; err == nil && v >= 1 && v < 1<<62 {
+				return int64(v), nil
+			}
 		}
-		return d, nil
 	}
-	return defaultKeep, nil
+	return 0, usagef("%q is not a size: write 500MB or 10GiB", text)
 }
 
-// storeLimit is how large the store may become: JITOS_STORE_LIMIT in bytes, or ten gibibytes.
-func storeLimit() (int64, error) {
-	v := os.Getenv("JITOS_STORE_LIMIT")
-	if v == "" {
-		return defaultLimit, nil
-	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n <= 0 {
-		return 0, usagef("JITOS_STORE_LIMIT: %q is not a number of bytes", v)
-	}
-	return n, nil
+// Retention says what stays.
+type Retention struct {
+	Keep  time.Duration // what happened within it; what is older goes
+	Limit int64         // how many bytes the store may take
 }
 
-// GC lets go of objects that neither the history within keep (nil: as set), nor a set that is held or active, nor the
-// cache needs, and drops the events that are older. Of the cache, each step's last result stays whatever its age. Should
-// the store still be over its limit, what was used longest ago goes too, but nothing of a held set. It waits for a run
-// that goes on. With dry it only says what would go.
-func (w *Workspace) GC(ctx context.Context, keep *time.Duration, dry bool) (*Collected, error) {
-	age, err := retention()
+// retentionFile holds what gc was told to remember, where that is not the default.
+const retentionFile = "retention"
+
+// Retention is what the workspace was told to remember, or thirty days and ten gibibytes.
+func (w *Workspace) Retention() (Retention, error) {
+	r := Retention{Keep: defaultKeep, Limit: defaultLimit}
+	b, err := os.ReadFile(w.meta(retentionFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	var keep string
+	if err == nil {
+		_, err = fmt.Sscanf(string(b), "keep %s\nlimit %d\n", &keep, &r.Limit)
+	}
+	if err == nil {
+		r.Keep, err = time.ParseDuration(keep)
+	}
 	if err != nil {
-		return nil, err
+		return r, fmt.Errorf(".jitos/%s cannot be read: %w; `jitos gc --keep 30d --limit 10GiB --remember` writes it anew", retentionFile, err)
 	}
-	if keep != nil {
-		age = *keep
+	return r, nil
+}
+
+// Remember keeps r for this workspace: every run tidies up by it.
+func (w *Workspace) Remember(ctx context.Context, r Retention) error {
+	if err := w.acquire(ctx); err != nil {
+		return err
 	}
+	return os.WriteFile(w.meta(retentionFile), fmt.Appendf(nil, "keep %s\nlimit %d\n", r.Keep, r.Limit), 0o644)
+}
+
+// GC lets go of objects that neither the history within r.Keep, nor a set that is held or active, nor the cache needs, and
+// drops the events that are older. Of the cache, each step's last result stays whatever its age. Should the store still be
+// over r.Limit, what was used longest ago goes too, but nothing of a held set. It waits for a run that goes on. With dry it
+// only says what would go.
+func (w *Workspace) GC(ctx context.Context, r Retention, dry bool) (*Collected, error) {
+	open := w.acquire
 	if dry {
-		err = w.view(ctx)
-	} else {
-		err = w.acquire(ctx)
+		open = w.view
 	}
-	if err != nil {
+	if err := open(ctx); err != nil {
 		return nil, err
 	}
 	if w.store == nil {
-		return &Collected{Keep: age, DryRun: dry}, nil
+		return &Collected{Keep: r.Keep, Limit: r.Limit, DryRun: dry}, nil
 	}
-	out, err := w.collect(ctx, time.Now().Add(-age), 0, dry)
-	if out != nil {
-		out.Keep = age
-	}
-	return out, err
+	return w.collect(ctx, time.Now(), r, 0, dry)
 }
 
-// collect lets go of what is older than cutoff, and compresses what is older than pack.
-func (w *Workspace) collect(ctx context.Context, cutoff time.Time, pack time.Duration, dry bool) (*Collected, error) {
-	out := &Collected{DryRun: dry}
-	k, err := w.keeps(ctx, cutoff)
+// collect is GC as of now, and compresses what is older than pack.
+func (w *Workspace) collect(ctx context.Context, now time.Time, keep Retention, pack time.Duration, dry bool) (*Collected, error) {
+	out := &Collected{Keep: keep.Keep, Limit: keep.Limit, DryRun: dry}
+	k, err := w.keeps(ctx, now.Add(-keep.Keep))
 	if err != nil {
 		return nil, err
 	}
@@ -232,10 +253,6 @@ func eachDigest(e runner.Event, need func([]byte)) {
 
 // choose lists the objects that go, and counts.
 func (w *Workspace) choose(k *kept, out *Collected) (map[cas.Digest]bool, error) {
-	limit, err := storeLimit()
-	if err != nil {
-		return nil, err
-	}
 	goes := map[cas.Digest]bool{}
 	var stays []cas.Object
 	for o, err := range w.store.Objects() {
@@ -253,7 +270,7 @@ func (w *Workspace) choose(k *kept, out *Collected) (map[cas.Digest]bool, error)
 	}
 	slices.SortFunc(stays, func(a, b cas.Object) int { return a.Used.Compare(b.Used) })
 	for _, o := range stays {
-		if out.Size <= limit {
+		if out.Size <= out.Limit {
 			break
 		}
 		if !k.held[o.Digest] {
@@ -280,11 +297,7 @@ func (w *Workspace) tidied(at time.Time, size int64) error {
 // tidy keeps the store within bounds, at the end of a run: it looks at all of it once a day, or when what was put since is
 // too much. After the first run nothing can be old.
 func (w *Workspace) tidy(ctx context.Context, run int) error {
-	limit, err := storeLimit()
-	if err != nil {
-		return err
-	}
-	age, err := retention()
+	r, err := w.Retention()
 	if err != nil {
 		return err
 	}
@@ -296,20 +309,13 @@ func (w *Workspace) tidy(ctx context.Context, run int) error {
 	now := time.Now()
 	size += w.store.Written()
 	switch {
-	case err != nil && run == 1 && size <= limit:
+	case err != nil && run == 1 && size <= r.Limit:
 		return w.tidied(now, size)
-	case err != nil || now.Sub(time.Unix(last, 0)) > tidyEvery || size > limit:
-		_, err := w.collect(ctx, now.Add(-age), packLater, false)
+	case err != nil || now.Sub(time.Unix(last, 0)) > tidyEvery || size > r.Limit:
+		_, err := w.collect(ctx, now, r, packLater, false)
 		return err
 	case w.store.Written() > 0:
 		return w.tidied(time.Unix(last, 0), size)
 	}
 	return nil
-}
-
-// warn adds to an outcome what went wrong after it: the run itself is done.
-func warn(out *runner.Outcome, what string, err error) {
-	if err != nil && !errors.Is(err, context.Canceled) {
-		out.Warnings = append(out.Warnings, what+": "+err.Error())
-	}
 }

@@ -67,10 +67,10 @@ task "new" {
 
 	with(func(w *Workspace) {
 		require.NoError(t, w.acquire(t.Context()))
-		foreseen, err := w.collect(t.Context(), between, 0, true)
+		foreseen, err := w.collect(t.Context(), between, Retention{Limit: defaultLimit}, 0, true)
 		require.NoError(t, err)
 		require.Zero(t, foreseen.Events)
-		done, err := w.collect(t.Context(), between, 0, false)
+		done, err := w.collect(t.Context(), between, Retention{Limit: defaultLimit}, 0, false)
 		require.NoError(t, err)
 		require.Positive(t, done.Events)
 		require.Equal(t, 2, done.FirstRun)
