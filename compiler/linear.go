@@ -2,6 +2,7 @@ package compiler
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
@@ -195,7 +196,7 @@ func (p *planner) steps() error {
 			ids[i] = strings.TrimPrefix(u.name, "slap.")
 		}
 		if up := p.above(i); up >= 0 {
-			ids[i] = ids[up] + "." + p.c.Tree[up].Method + "." + n.Sub
+			ids[i] = short(ids[up] + "." + p.c.Tree[up].Method + "." + n.Sub)
 		}
 	}
 	for _, s := range p.c.Steps {
@@ -247,7 +248,7 @@ func (p *planner) postponed(u *unit, node int, ids []string) plan.Step {
 	if up := p.above(node); u.behind {
 		out.Waits = nil
 		for _, name := range u.open {
-			if id := ids[up] + "." + p.c.Tree[up].Method + "." + name; !slices.Contains(out.Waits, id) {
+			if id := short(ids[up] + "." + p.c.Tree[up].Method + "." + name); !slices.Contains(out.Waits, id) {
 				if _, known := p.results[id]; !known {
 					out.Waits = append(out.Waits, id)
 				}
@@ -265,6 +266,17 @@ func (p *planner) fillers() {
 			s.Fill = p.program.filler(u.task, u.name, p.in[i], *s)
 		}
 	}
+}
+
+// maxID is how long an id may be before its end becomes a hash: methods can be nested without end.
+const maxID = 200
+
+func short(id string) string {
+	if len(id) <= maxID {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return fmt.Sprintf("%s~%x", strings.ToValidUTF8(id[:maxID/2], ""), sum[:6])
 }
 
 // with are the values that the expressions of u see when its parameters have these.
