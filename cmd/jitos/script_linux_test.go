@@ -29,8 +29,14 @@ func TestMain(m *testing.M) {
 // TestScript runs what a person types, and compares what they see: one script per command and per bad end.
 // UPDATE_SCRIPTS=1 rewrites what the scripts expect; read the difference before it is committed.
 func TestScript(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "../../testdata/script",
+	p := scripts()
+	p.Dir = "../../testdata/script"
+	testscript.Run(t, p)
+}
+
+// scripts is how scripts are run.
+func scripts() testscript.Params {
+	return testscript.Params{
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -45,7 +51,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // with -race each jitos would sleep for a second as it ends
 			return nil
 		},
-	})
+	}
 }
 
 // exits runs a command that must end with an exit code: exits 2 jitos aply.
