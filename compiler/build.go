@@ -347,7 +347,7 @@ func (b *build) occurrences(s *lang.Step, f *frame) (out []occurrence) {
 // forEach evaluates a for_each: a map, a set or a list of strings. Sets and maps are in order of their keys.
 func (b *build) forEach(x hcl.Expression, in env) (out []member, ok bool) {
 	v, ok := b.value(x, in)
-	if !ok || !b.open(v, x, "for_each") {
+	if !ok || !b.open(v, x, "for_each") || b.unanswered(v) {
 		return nil, false
 	}
 	v, _ = v.UnmarkDeep()
@@ -629,7 +629,7 @@ func (b *build) needs(u *unit) {
 
 func (b *build) evaluateNeeds(u *unit, x, whole hcl.Expression, in env) {
 	v, ok := b.value(x, in)
-	if !ok || !b.open(v, whole, "an argument") {
+	if !ok || !b.open(v, whole, "an argument") || b.unanswered(v) {
 		return
 	}
 	refs, err := references(v, x)

@@ -1,7 +1,7 @@
 package compiler
 
 // Codes of the diagnostics of this package: JT30… for what a version cannot do, JT31… for intents and planning, JT32…
-// for the order of tasks, JT33… for files, JT34… for secrets. Names and types have package lang's codes. They are stable: a code is never
+// for the order of tasks, JT33… for files, JT34… for secrets and probes. Names and types have package lang's codes. They are stable: a code is never
 // given another meaning.
 const (
 	CodeUnsupported = "JT3001"
@@ -22,6 +22,7 @@ const (
 	CodeResult     = "JT3207"
 
 	CodeSecret = "JT3401"
+	CodeProbe  = "JT3402"
 
 	CodeOutside   = "JT3301"
 	CodeGlobs     = "JT3302"
@@ -63,6 +64,8 @@ func Explain(code string) (text string, ok bool) {
 		text = "Every step of the only way to achieve the task leads back to the task itself."
 	case CodeSecret:
 		text = "A secret, or a sensitive variable, is never written down. So it cannot be an argument, a path, a fact or a member of a family: give it to the command itself, in `env`, `run` or `exec`, or by allow { secrets = [secret.NAME] }. One of fewer than four bytes cannot be kept out of what steps print."
+	case CodeProbe:
+		text = "The command of a probe failed, or what it answers are no rows of its fact. With parse = \"lines\" a line has a field for each column, with space between them; with \"json\" the answer is a list of objects with the columns, or, of one column, of its values."
 	case CodeOutside:
 		text = "Inputs and outputs are paths in the workspace, relative to its root. Other places are granted by allow { paths }, directories to keep between runs by caches."
 	case CodeGlobs:

@@ -13,6 +13,8 @@ import (
 type Options struct {
 	Vars  map[string]Given // by variable of the module
 	World lang.World       // the workspace as the plan starts
+	// Answers are those of [Program.Probes], by fact. nil: what depends on them is unknown.
+	Answers map[string]string
 	// Secret reads a secret from the environment; nil: none has a value. It is not recorded what it gives.
 	Secret func(env string) (value string, set bool)
 	Open   bool // variables of the module that have no value are unknown instead of an error: nobody is to run it yet

@@ -343,7 +343,7 @@ func (b *build) argument(x hcl.Expression, f *frame, ty cty.Type) (htn.Term, boo
 func (b *build) constant(x hcl.Expression, in env, ty cty.Type) (cty.Value, bool) {
 	b.public(in, "an argument", x)
 	v, ok := b.as(x, in, ty)
-	if !ok {
+	if !ok || b.unanswered(v) {
 		return v, false
 	}
 	if _, err := plain(v); err != nil {

@@ -51,6 +51,7 @@ type findings struct {
 	// spelled are the files that were found and that no value spells as they are: by how a value does.
 	spelled map[string]string
 	hidden  *hidden
+	unasked bool // there are probes that nobody has answered: what depends on them is unknown
 }
 
 func newFindings() *findings {
@@ -66,9 +67,10 @@ type local struct {
 
 // refs is what an expression refers to, found once.
 type refs struct {
-	names []string // the first two parts, sorted: "param.os", "local.x", "each.key", "task.a"
-	calls []string // functions, sorted: "file", "fact::installed"
-	whole []hcl.Traversal
+	names  []string // the first two parts, sorted: "param.os", "local.x", "each.key", "task.a"
+	calls  []string // functions, sorted: "file", "fact::installed"
+	whole  []hcl.Traversal
+	tables []string // facts whose rows are asked for: facts("installed")
 }
 
 func (r *refs) root(name string) bool {
@@ -199,6 +201,9 @@ func (r *refs) add(x hcl.Expression) {
 		}
 		for _, c := range callsIn(x) {
 			r.calls = append(r.calls, c.Name)
+			if name, ok := table(c); ok {
+				r.tables = append(r.tables, name)
+			}
 		}
 	}
 }
@@ -211,6 +216,18 @@ func (r *refs) traversal(t hcl.Traversal) {
 		}
 	}
 	r.names, r.whole = append(r.names, name), append(r.whole, t)
+}
+
+// table is the fact whose rows a call asks for.
+func table(c *hclsyntax.FunctionCallExpr) (string, bool) {
+	if c.Name != "facts" || len(c.Args) != 1 {
+		return "", false
+	}
+	v, ds := c.Args[0].Value(nil)
+	if ds.HasErrors() || v.Type() != cty.String || !v.IsKnown() || v.IsNull() {
+		return "", false
+	}
+	return v.AsString(), true
 }
 
 func callsIn(x hcl.Expression) (out []*hclsyntax.FunctionCallExpr) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -29,6 +30,7 @@ var update = flag.Bool("update", false, "rewrite the out/ sections of testdata")
 //
 //	var NAME VALUE        a module variable
 //	program NAME          is on the PATH
+//	answer FACT "TEXT"    what the fact's probe answers, as Go writes it; without any such line nobody is asked
 //	secret ENV VALUE      a variable that secrets are read from
 //	fact REL ARG…         a kept fact, with texts as arguments
 //	plan TARGET K=V…      a plan to make; `plan` alone is the default target, and what is made without any such line
@@ -72,6 +74,7 @@ type phase struct {
 	std     fstest.MapFS
 	world   lang.World
 	secrets map[string]string
+	answers map[string]string
 	vars    map[string]compiler.Given
 	facts   []warp.Op
 	ask     [][]string
@@ -107,6 +110,15 @@ func parse(a *txtar.Archive) *phase {
 		case len(f) == 0:
 		case f[0] == "var":
 			c.vars[f[1]] = compiler.Given{Text: strings.Join(f[2:], " "), From: "--var"}
+		case f[0] == "answer":
+			text, err := strconv.Unquote(strings.TrimSpace(strings.SplitN(line, " ", 3)[2]))
+			if err != nil {
+				panic(err)
+			}
+			if c.answers == nil {
+				c.answers = map[string]string{}
+			}
+			c.answers[f[1]] = text
 		case f[0] == "secret":
 			c.secrets[f[1]] = f[2]
 		case f[0] == "program":
@@ -144,7 +156,7 @@ func (c *phase) archive(out map[string]string) []byte {
 // run compiles and plans. It does so twice: both have to say the same.
 func (c *phase) run(t *testing.T) (diagnostics, plans string) {
 	m, syntax := lang.Load(c.module, ".", c.std)
-	p, more := compiler.Compile(m, compiler.Options{Vars: c.vars, World: c.world, Known: syntax, Secret: func(n string) (string, bool) { v, ok := c.secrets[n]; return v, ok }})
+	p, more := compiler.Compile(m, compiler.Options{Vars: c.vars, World: c.world, Known: syntax, Answers: c.answers, Secret: func(n string) (string, bool) { v, ok := c.secrets[n]; return v, ok }})
 	require.Equal(t, more.Sorted(), more)
 	show := func(l diag.List) string {
 		var b bytes.Buffer
@@ -154,9 +166,27 @@ func (c *phase) run(t *testing.T) (diagnostics, plans string) {
 	if all := append(syntax, more...).Sorted(); len(all) > 0 {
 		return show(all), ""
 	}
+	var b strings.Builder
+	if c.answers == nil {
+		for _, f := range c.ask {
+			in := compiler.Intent{}
+			if len(f) > 1 {
+				in.Target = f[1]
+			}
+			probes, err := p.Probes(in)
+			if err != nil {
+				continue // which planning says too
+			}
+			for _, x := range probes {
+				fmt.Fprintf(&b, "%s: probe %s: %q %q, again: %v\n", strings.Join(f, " "), x.Fact, x.Step.Command.Script, x.Step.Command.Argv, x.Again)
+			}
+		}
+		if b.Len() > 0 {
+			return "", b.String()
+		}
+	}
 	facts, err := warp.Graph{}.Apply(warp.Rewrite{Ops: c.facts})
 	require.NoError(t, err)
-	var b strings.Builder
 	var in compiler.Intent
 	var excluded []plan.Excluded
 	var last *plan.Plan

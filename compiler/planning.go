@@ -28,6 +28,7 @@ type goal struct {
 	slap *slap
 	unit string       // else: of a task, a member or a family
 	make func(*build) // makes that unit
+	task *task        // of the unit
 	rng  diag.Range
 }
 
@@ -284,7 +285,7 @@ func (p *Program) goal(in Intent) (*goal, error) {
 	case len(in.Args) > 0:
 		return nil, problem(CodeTarget, fmt.Sprintf("task %q is a family, which takes no arguments", t.Name), "Name one of its members: "+t.Name+`["KEY"].`)
 	default:
-		return &goal{name: t.Name, unit: t.Name + "[*]", make: func(b *build) { b.family(t) }, rng: t.Range}, nil
+		return &goal{name: t.Name, unit: t.Name + "[*]", make: func(b *build) { b.family(t) }, rng: t.Range, task: t}, nil
 	}
 	return p.arguments(t, m, in)
 }
@@ -304,7 +305,7 @@ func (p *Program) arguments(t *task, m *member, in Intent) (*goal, error) {
 			fail(fmt.Sprintf("task %q has no parameter %q", t.Name, name), detail)
 		}
 	}
-	g := &goal{name: m.name, rng: t.Range}
+	g := &goal{name: m.name, rng: t.Range, task: t}
 	args := make([]cty.Value, len(t.params))
 	for i, q := range t.params {
 		raw, given := in.Args[q.Name]

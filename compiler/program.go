@@ -35,6 +35,8 @@ type Program struct {
 	targets   []Target
 	slaps     map[string]*slap
 	observed  []warp.Node
+	probes    []Probe
+	answers   map[string]string
 	diags     diag.List
 	last      *planned // the plan that was made last
 }
@@ -100,8 +102,12 @@ func resolved(m *lang.Module, o Options) (*Program, *findings) {
 	room := maxModules
 	e := newFindings()
 	p.names = p.enter(newUniverse(m, "", &room), nil, o, e)
+	p.answers, e.unasked = o.Answers, p.unanswered(o.Answers)
 	p.declare()
 	p.resolve()
+	for _, r := range answerReadings(p.probes, o.Answers) {
+		o.World.Read(r)
+	}
 	return p, e
 }
 
@@ -215,6 +221,16 @@ func (p *Program) enter(u *universe, use *lang.Use, o Options, f *findings) *nam
 	return n
 }
 
+// unanswered reports whether there are probes without an answer.
+func (p *Program) unanswered(answers map[string]string) bool {
+	return slices.ContainsFunc(p.modules, func(n *names) bool {
+		return slices.ContainsFunc(n.u.module.Facts, func(f *lang.Fact) bool {
+			_, known := answers[n.u.relations[f.Name].Name]
+			return f.Probe != nil && !known
+		})
+	})
+}
+
 // declare enters tasks and methods.
 func (p *Program) declare() {
 	for _, n := range p.modules {
@@ -319,6 +335,7 @@ func (p *Program) resolve() {
 		}
 		for _, f := range n.u.module.Facts {
 			n.check(f.From, scope{noFacts: true})
+			n.checkProbe(f)
 		}
 		for _, w := range n.u.module.Workers {
 			for _, a := range w.Settings {
@@ -338,6 +355,7 @@ func (p *Program) resolve() {
 	}
 	for _, n := range p.modules {
 		p.observed = append(p.observed, n.u.observe(n.evaluator)...)
+		p.observed = append(p.observed, n.u.answers(p.answers, n.evaluator)...)
 	}
 	for _, t := range p.order {
 		t.settle()
@@ -348,6 +366,7 @@ func (p *Program) resolve() {
 	for _, s := range p.names.u.module.SLAPs {
 		p.resolveSLAP(s)
 	}
+	p.prepareProbes()
 	p.trace()
 	for _, n := range slices.Backward(p.modules) { // those that are used before those that use them
 		n.taskValue = (&build{names: n, domain: &domain{}}).taskObject(nil)
@@ -475,7 +494,7 @@ func (n *names) stated(a *lang.Atom, s scope) {
 	case r.observed:
 		n.diags = append(n.diags, diag.Diagnostic{
 			Code: CodeCondition, Subject: a.NameRange, Label: "stated by a task", Summary: fmt.Sprintf("fact %q is observed, so no task can change it", a.Fact),
-			Related: []diag.Related{{Range: r.Range, Label: "fact " + r.Name}}, Detail: "What is observed has `from`; what tasks assert has not.",
+			Related: []diag.Related{{Range: r.Range, Label: "fact " + r.Name}}, Detail: "What is observed has `from` or `probe`; what tasks assert has neither.",
 		})
 	}
 }
@@ -546,11 +565,6 @@ func (n *names) settle() {
 		})
 		if static {
 			n.local(l.Name)
-		}
-	}
-	for _, f := range m.Facts {
-		if f.Probe != nil {
-			n.unsupported(f.Probe.Range, "probe")
 		}
 	}
 }

@@ -47,7 +47,7 @@ func newUniverse(m *lang.Module, prefix string, room *int) *universe {
 	for _, f := range m.Facts {
 		whole := *f
 		whole.Name = strings.ReplaceAll(prefix, ".", "::") + f.Name
-		u.relations[f.Name] = &relation{Fact: &whole, observed: f.From != nil, keys: map[string]bool{}}
+		u.relations[f.Name] = &relation{Fact: &whole, observed: f.From != nil || f.Probe != nil, keys: map[string]bool{}}
 	}
 	for _, use := range m.Uses {
 		u.uses[use.Alias] = nil
@@ -92,6 +92,9 @@ func (r *relation) function() function.Function {
 	spec := &function.Spec{
 		Description: r.Description, Type: function.StaticReturnType(cty.Bool),
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+			if r.Probe != nil && !r.ready {
+				return cty.UnknownVal(cty.Bool), nil
+			}
 			if err := r.available(); err != nil {
 				return cty.NilVal, err
 			}
@@ -144,6 +147,9 @@ func (u *universe) factsFunction() function.Function {
 			if err != nil {
 				return cty.NilVal, err
 			}
+			if r.Probe != nil && !r.ready {
+				return cty.UnknownVal(cty.List(r.object())), nil
+			}
 			if err := r.available(); err != nil {
 				return cty.NilVal, err
 			}
@@ -159,7 +165,7 @@ func (u *universe) factsFunction() function.Function {
 func (u *universe) observe(e *evaluator) (nodes []warp.Node) {
 	for _, f := range u.module.Facts {
 		r := u.relations[f.Name]
-		if !r.observed || e.bad[f.From] {
+		if f.From == nil || e.bad[f.From] {
 			continue
 		}
 		rows, ok := e.value(f.From, nil)

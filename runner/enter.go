@@ -71,6 +71,11 @@ func (k *kernel) open(target string) error {
 	if err := k.emit(KindIntent, history.System, k.w.System.Digest(), in); err != nil {
 		return err
 	}
+	for _, a := range k.o.Asked {
+		if err := k.observe(a); err != nil {
+			return err
+		}
+	}
 	return k.chose()
 }
 

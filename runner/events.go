@@ -67,10 +67,10 @@ type Tick struct {
 // Observation is something that came from outside, or was found out, while a run went on.
 type Observation struct {
 	Run  int    `cbor:"run"`  // 0: before any run began
-	What string `cbor:"what"` // "criterion", "when", "warning", "rerun", "retry", "changed", "stale"; of no run: "torn"
+	What string `cbor:"what"` // "criterion", "when", "warning", "rerun", "retry", "changed", "stale", "probe"; of no run: "torn"
 	Step string `cbor:"step,omitempty"`
-	Name string `cbor:"name,omitempty"` // criterion: its name
-	Text string `cbor:"text,omitempty"` // criterion, when: as written; warning: the message
+	Name string `cbor:"name,omitempty"` // criterion: its name; probe: its fact
+	Text string `cbor:"text,omitempty"` // criterion, when: as written; warning: the message; probe: the answer
 	Of   string `cbor:"of,omitempty"`   // the values: "it is 23118336"
 	OK   bool   `cbor:"ok,omitempty"`
 	File string `cbor:"file,omitempty"` // where it is written

@@ -61,6 +61,7 @@ type Options struct {
 
 	Rule     func(name string) (warp.Rule, bool) // of the program; nil: its steps have none
 	Observed []warp.Node                         // facts that hold in the workspace as the plan starts
+	Asked    []Observation                       // what probes answered: a run records it as it begins
 	What     string                              // see Intent.What
 	Stale    bool                                // the program is another one: look for outputs that nobody declares any more
 

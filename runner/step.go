@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -378,7 +379,7 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	kind := k.kinds[worker.KindOf(s.Command)]
 	var stdout *head
 	if s.Result.Of == plan.ResultStdout || s.Result.Of == plan.ResultJSON {
-		stdout = &head{}
+		stdout = &head{max: maxValue}
 	}
 	start := k.o.Now()
 	layer, res, err := set.Run(ctx, slot, k.lower(below), sws.Command{
@@ -425,14 +426,11 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	if err := k.value(s, set, layer, below, stdout, r); err != nil {
 		return false, err
 	}
-	if err := k.judge(s, i, layer, r); err != nil {
-		return false, err
+	if err = k.judge(s, i, layer, r); err == nil {
+		err = k.reveals(s, layer, r)
 	}
-	if err := k.reveals(s, layer, r); err != nil {
-		if dropped := layer.Drop(); dropped != nil { // also where the rest of the run is held
-			return false, dropped
-		}
-		return false, err
+	if err != nil { // a secret that it wrote goes at once, also where the rest of the run is held
+		return false, cmp.Or(layer.Drop(), err)
 	}
 	if err := k.lateInputs(s, set, layer, below, r); err != nil {
 		if p, moved := changedPath(err); moved {

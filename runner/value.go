@@ -15,11 +15,14 @@ import (
 // belongs into a file.
 const maxValue = 64 << 10
 
-// head keeps the beginning of what is written, and a byte more than a result may have.
-type head struct{ b []byte }
+// head keeps the beginning of what is written, and a byte more than there may be.
+type head struct {
+	max int
+	b   []byte
+}
 
 func (h *head) Write(p []byte) (int, error) {
-	h.b = append(h.b, p[:min(len(p), maxValue+1-len(h.b))]...)
+	h.b = append(h.b, p[:min(len(p), h.max+1-len(h.b))]...)
 	return len(p), nil
 }
 
@@ -55,10 +58,10 @@ func (k *kernel) value(s *plan.Step, set *sws.Set, layer *sws.Layer, below bits,
 	if len(b) > maxValue {
 		return failf("its result is longer than %d KiB: let it write a file, and what needs it read that", maxValue>>10)
 	}
-	if !utf8.Valid(b) {
-		return failf("its result is not text (UTF-8)")
+	var err error
+	if r.value, err = asText(b); err != nil {
+		return err
 	}
-	r.value = string(b)
 	if s.Result.Of != plan.ResultFile {
 		r.value = strings.TrimRight(r.value, "\n")
 	}
@@ -70,6 +73,13 @@ func (k *kernel) value(s *plan.Step, set *sws.Set, layer *sws.Layer, below bits,
 	}
 	r.event.Value = r.value
 	return nil
+}
+
+func asText(b []byte) (string, error) {
+	if !utf8.Valid(b) {
+		return "", failf("its result is not text (UTF-8)")
+	}
+	return string(b), nil
 }
 
 // reveals refuses what a step leaves behind if a secret is in it: neither the cache nor the history may have that.

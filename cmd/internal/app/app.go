@@ -62,8 +62,11 @@ type Workspace struct {
 	base    *sws.Base
 	ignore  *runner.Ignore
 	module  *lang.Module
-	mask    func() *plan.Mask // of what was compiled last
-	fresh   *compiler.Program // compiled from base before there was anything of ours, for the plan that comes next
+	mask    func() *plan.Mask    // of what was compiled last
+	given   compiler.Options     // with which that was
+	asked   []runner.Observation // what probes answered
+	unsure  bool                 // one of them has to be asked each time
+	fresh   *compiler.Program    // compiled from base before there was anything of ours, for the plan that comes next
 	outside outside
 	drafted time.Time // when base was looked at for [Workspace.Draft]
 
@@ -411,7 +414,7 @@ func (w *Workspace) compile() (*compiler.Program, diag.List) {
 		return nil, diags
 	}
 	p, more := compiler.Compile(m, o)
-	w.mask = p.Mask
+	w.mask, w.given = p.Mask, o
 	return p, append(diags, more...).Sorted()
 }
 

@@ -28,6 +28,7 @@ type Request struct {
 	Args      []string // name=value
 	Hold      bool     // keep the result aside
 	KeepGoing bool
+	still     bool   // nothing may run, not even a probe
 	Saved     *Saved // the plan that it is to be, or nothing
 }
 
@@ -151,6 +152,9 @@ func (w *Workspace) plan(ctx context.Context, r Request) (*planned, error) {
 			return nil, &diag.ListError{List: diags}
 		}
 	}
+	if p, err = w.ask(ctx, p, in, r.still); err != nil {
+		return nil, err
+	}
 	in.Past = func() (map[string]time.Duration, error) { return w.durations(ctx) }
 	out := &planned{planner: planner{program: p, intent: in}}
 	system, err := w.system()
@@ -211,7 +215,7 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	}
 	o := w.options()
 	o.Hold, o.KeepGoing, o.Sink, o.Live = r.Hold, r.KeepGoing, sink, live
-	o.Rule, o.Observed = p.program.Rule, p.program.Observed()
+	o.Rule, o.Observed, o.Asked = p.program.Rule, p.program.Observed(), w.asked
 	o.Stale = w.newProgram(p.program)
 	out, err := runner.Apply(ctx, w.runnerWorkspace(), p.first, p, o)
 	if err != nil {
@@ -228,7 +232,7 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	if r.Hold || out.Status != runner.Done && out.Status != runner.Nothing {
 		return out, nil
 	}
-	if !out.Always { // else there is something to do each time
+	if !out.Always && !w.unsure { // else there is something to do each time
 		if err := w.project(r, out); err != nil {
 			return nil, err
 		}

@@ -316,7 +316,11 @@ func (w *Workspace) verifyProjections(ctx context.Context) (Finding, error) {
 
 // todo asks the long way, without any index, which steps would run.
 func (w *Workspace) todo(ctx context.Context, r Request) ([]string, error) {
+	r.still = true
 	p, err := w.plan(ctx, r)
+	if errors.Is(err, errStill) { // what was known of it is gone: there is nothing to compare with
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -210,6 +210,7 @@ func (v *View) observation(d *runner.Observation) {
 		}
 	case "warning":
 		v.warning(d)
+	case "probe": // an answer is for the record
 	case "rerun":
 		v.step(s.Skipped(), d.Step, "", "runs again: "+Clean(d.Text))
 	case "retry":
