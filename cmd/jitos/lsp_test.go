@@ -369,6 +369,19 @@ func TestEditorSeesUnsavedTextsOfOtherFiles(t *testing.T) {
 	require.NoError(t, e.end())
 }
 
+func TestEditorSeesThatAModuleIsUsed(t *testing.T) {
+	const lib = "variable \"v\" { type = number }\ntask \"t\" { run = \"${var.v}\" }\n"
+	e := edit(t, map[string]string{"lib/l.jitos.hcl": lib}).begin()
+	require.Empty(t, e.open("lib/l.jitos.hcl", lib), "nobody runs it, so v needs no value")
+	require.NoError(t, os.WriteFile(filepath.Join(e.dir, "main.jitos.hcl"), []byte("use \"l\" {\n  source = \"./lib\"\n  v = \"x\"\n}\n"), 0o644))
+	e.tell("workspace/didChangeWatchedFiles", object{"changes": []object{{"uri": e.uri("main.jitos.hcl"), "type": 1}}})
+	got := e.published("main.jitos.hcl")
+	require.Len(t, got, 1)
+	require.Contains(t, got[0].Message, "does not fit")
+	require.Equal(t, `lib/l.jitos.hcl:1: variable "v"`, e.covered(got[0].Related[0].Location))
+	require.NoError(t, e.end())
+}
+
 func TestEditorPositions(t *testing.T) {
 	text := "# 😀 ü\r\ntask \"a\" { run = \"😀 ${parm.x} ü\" }\r\nlocals { y = \"ü😀\" }\r\n\r\ntask \"b\" {\r\n  needs = [task.a]\r\n  run   = \"${local.z}\"\r\n}\r\n"
 	e := edit(t, map[string]string{"main.jitos.hcl": text}).begin()
@@ -402,6 +415,8 @@ func TestEditorCompletes(t *testing.T) {
 		"each in a family":                   {text: "task \"a\" {\n  for_each = [\"x\"]\n  run = \"${ea|}\"\n}", has: []string{"each.key", "each.value"}},
 		"parameters of this task alone":      {text: "task \"a\" {\n  param \"p\" { default = 1 }\n  run = \"${param.|}\"\n}\ntask \"b\" {\n  param \"q\" { default = 1 }\n  run = \"x\"\n}", has: []string{"param.p"}, hasNo: []string{"param.q", "var.v"}},
 		"a quote that is not closed":         {text: "task \"a\" {\n  param \"p\" { default = 1 }\n  run = \"${param.|\n}\ntask \"b\" { run = \"x\" }", has: []string{"param.p"}},
+		"an operator without an operand":     {text: "task \"a\" {\n  param \"p\" { default = 1 }\n  when = param.p == 1 && param.| ==\n  run = \"x\"\n}", has: []string{"param.p"}},
+		"half a conditional":                 {text: "task \"a\" {\n  param \"p\" { default = 1 }\n  run = true ? param.|\n}", has: []string{"param.p"}},
 		"tasks among needs":                  {text: "task \"a\" {\n  needs = [task.|]\n}\ntask \"b\" { run = \"x\" }", has: []string{"task.a", "task.b"}},
 		"a task by its own name":             {text: "task \"apple\" {\n  needs = [b|]\n}\ntask \"banana\" { run = \"x\" }", has: []string{"task.banana"}, hasNo: []string{"task.apple"}},
 		"a goal's task":                      {text: "slap \"s\" {\n  goal {\n    task = |\n  }\n}\ntask \"b\" { run = \"x\" }", has: []string{"task.b"}, hasNo: []string{"join"}},
@@ -527,6 +542,7 @@ task "all" {
   needs = [task.lib.pack]
   when  = fact::ready(local.name)
   run   = "true"
+  result = "stdout"
 }
 
 task "way" {}
@@ -541,6 +557,12 @@ method "way" "first" {
     task  = task.all
     after = [step.one]
   }
+}
+
+task "tell" {
+  needs = [task.all]
+  env   = { WHAT = task.all.result }
+  run   = "echo $WHAT"
 }
 `,
 		"lib/lib.jitos.hcl": `variable "level" {
@@ -570,9 +592,9 @@ task "pack" {
 		"an argument":             {"main.jitos.hcl", "{ si|ze", "lib/lib.jitos.hcl:8: size"},
 		"a local in another file": {"tasks.jitos.hcl", "local.na|me", "main.jitos.hcl:6: name"},
 		"a fact":                  {"tasks.jitos.hcl", "fact::re|ady(local", "tasks.jitos.hcl:1: ready"},
-		"a method's task":         {"tasks.jitos.hcl", `method "w|ay"`, "tasks.jitos.hcl:11: way"},
-		"a free variable":         {"tasks.jitos.hcl", "any.i|t", "tasks.jitos.hcl:14: it"},
-		"a step":                  {"tasks.jitos.hcl", "step.on|e", "tasks.jitos.hcl:16: one"},
+		"a method's task":         {"tasks.jitos.hcl", `method "w|ay"`, "tasks.jitos.hcl:12: way"},
+		"a free variable":         {"tasks.jitos.hcl", "any.i|t", "tasks.jitos.hcl:15: it"},
+		"a step":                  {"tasks.jitos.hcl", "step.on|e", "tasks.jitos.hcl:17: one"},
 		"a parameter":             {"lib/lib.jitos.hcl", "param.si|ze", "lib/lib.jitos.hcl:8: size"},
 	}
 	for what, d := range definitions {
@@ -598,7 +620,7 @@ task "pack" {
 	require.Equal(t, []string{"lib/lib.jitos.hcl:12: size", "main.jitos.hcl:11: size"}, refer("lib/lib.jitos.hcl", `param "si|ze"`, false))
 
 	hovers := map[string][3]string{
-		"an attribute": {"tasks.jitos.hcl", "ne|eds", "once per run however many ask"},
+		"an attribute": {"tasks.jitos.hcl", "ne|eds = [task.lib", "once per run however many ask"},
 		"a block":      {"main.jitos.hcl", "sl|ap \"ship\"", "What `apply` applies"},
 		"a task":       {"main.jitos.hcl", "task.lib.pa|ck", "task.pack(size = 3)\n```\n\nPacks it"},
 		"a variable":   {"lib/lib.jitos.hcl", "var.le|vel", "var.level: number\n```\n\nHow hard to try"},
@@ -613,12 +635,16 @@ task "pack" {
 		require.Contains(t, got.Contents.Value, h[2], what)
 	}
 
+	var nothing any
+	e.call("textDocument/hover", e.at("tasks.jitos.hcl", "task.all.re|sult"), &nothing)
+	require.Nil(t, nothing, "a part of a task is no task")
+
 	var symbols []struct {
 		Name, Detail string
 		Children     []struct{ Name string }
 	}
 	e.call("textDocument/documentSymbol", object{"textDocument": object{"uri": e.uri("tasks.jitos.hcl")}}, &symbols)
-	require.Len(t, symbols, 4)
+	require.Len(t, symbols, 5)
 	require.Equal(t, "way first", symbols[3].Name)
 	require.Equal(t, "two", symbols[3].Children[1].Name)
 

@@ -458,8 +458,8 @@ func (c *completer) steps(m *lang.Module) (out []string) {
 }
 
 // scope is what the expression at the cursor may refer to, and the module it belongs to: as the last analysis has it, if there
-// was such an expression already. Else it is analyzed once more. What is being typed does not parse, so a name stands in for
-// it; where the rest of the block does not parse either, all that is open is closed behind it.
+// was such an expression already. Else it is analyzed once more. What is being typed does not parse, so a value stands in for
+// it; where that does not help, for all of the attribute's value, and the block ends there.
 func (c *completer) scope() (*lang.Module, []string) {
 	if a := c.w.current; a != nil {
 		if from, to, ok := c.changed(a); ok {
@@ -470,12 +470,12 @@ func (c *completer) scope() (*lang.Module, []string) {
 	}
 	const standIn = "null"
 	front := strings.TrimSuffix(c.head, c.word)
-	for _, variant := range []string{front + standIn + c.tail[len(wordAfter(c.tail)):], front + standIn + c.closing()} {
-		a, err := c.w.analyze(c.with(variant), scoped)
+	for _, v := range []struct{ front, behind string }{{front, c.tail[len(wordAfter(c.tail)):]}, {c.head[:c.value] + " ", strings.Repeat("\n}", len(c.path))}} {
+		a, err := c.w.analyze(c.with(v.front+standIn+v.behind), scoped)
 		if err != nil {
 			continue
 		}
-		if names, ok := a.scopeOf(c.file, c.part, len(front), len(front)+1); ok && a.moduleOf(c.file) != nil {
+		if names, ok := a.scopeOf(c.file, c.part, len(v.front), len(v.front)+1); ok && a.moduleOf(c.file) != nil {
 			return a.moduleOf(c.file), names
 		}
 	}
@@ -523,26 +523,6 @@ func (c *completer) with(part string) map[string]*text {
 	t.parts[c.part].text = part
 	open[c.file] = &t
 	return open
-}
-
-// closing closes all that is open at the cursor.
-func (c *completer) closing() string {
-	var b strings.Builder
-	for _, l := range slices.Backward(c.stack) {
-		switch l.open {
-		case '{':
-			b.WriteString("\n}\n")
-		case 'o', '$':
-			b.WriteString("}")
-		case '[':
-			b.WriteString("]")
-		case '(':
-			b.WriteString(")")
-		case '"':
-			b.WriteString(`"`)
-		}
-	}
-	return b.String()
 }
 
 // description is what is said of a name.

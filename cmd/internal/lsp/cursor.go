@@ -16,6 +16,7 @@ type cursor struct {
 	block   string   // of a label: the kind of block; of a value: ""
 	label   int      // which label
 	attr    string   // of a value: the attribute
+	value   int      // of a value: where it starts, after the =
 	objects []level  // of a value: the objects within the attribute's that it is in, outermost first
 	call    string   // of a value: the function whose argument it is directly, if it is a string
 	labels  []string // those in front of it
@@ -38,6 +39,7 @@ type level struct {
 	name   string   // of a block, an attribute or a function that is called
 	labels []string // of a block
 	key    string   // of an object: that of the element, once there is a = after it
+	value  int      // of =: where it ends
 	task   string   // of a block or object: what `task` is set to in it, so far
 }
 
@@ -96,7 +98,7 @@ func (s *scanner) token(t hclsyntax.Token) {
 	case newline && top.open == 'o':
 		top.key = ""
 	case top.open == '{' && t.Type == hclsyntax.TokenEqual && len(s.words) > 0:
-		s.stack = append(s.stack, level{open: '=', name: s.words[0]})
+		s.stack = append(s.stack, level{open: '=', name: s.words[0], value: t.Range.End.Byte})
 		if s.words[0] == "task" {
 			top.task = ""
 		}
@@ -171,7 +173,6 @@ func (s *scanner) follow(t hclsyntax.Token) {
 
 func (s *scanner) cursor(text string) cursor {
 	c := cursor{stack: s.stack[1:], word: wordBefore(text)}
-	value := -1
 	for i, l := range s.stack {
 		switch l.open {
 		case '{':
@@ -179,7 +180,7 @@ func (s *scanner) cursor(text string) cursor {
 				c.path = append(c.path, l)
 			}
 		case '=':
-			value, c.attr = i, l.name
+			c.attr, c.value = l.name, l.value
 		case 'o':
 			c.objects = append(c.objects, l)
 		}
@@ -188,7 +189,7 @@ func (s *scanner) cursor(text string) cursor {
 	c.quoted = top.open == '"' || top.open == '<'
 	typed := len(s.words) > 0 && strings.HasSuffix(text, s.words[len(s.words)-1])
 	switch {
-	case value >= 0:
+	case c.value > 0:
 		c.kind = atValue
 		if before := s.stack[len(s.stack)-2]; c.quoted && before.open == '(' {
 			c.call = before.name
