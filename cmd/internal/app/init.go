@@ -119,16 +119,12 @@ func (s *starter) golang() {
 	}
 	s.out.Found = append(s.out.Found, "go.mod")
 	s.out.Wrote = append(s.out.Wrote, "Go build, test and vet")
-	inputs := `["go.mod", "**/*.go"]`
-	if s.has("go.sum") {
-		inputs = `["go.mod", "go.sum", "**/*.go"]`
-	}
 	var needs []string
 	if strings.Contains(s.read("go.mod"), "require") {
 		needs = append(needs, s.task("modules", "Download the modules", "go mod download", convert.Command{Inputs: `["go.mod"]`}))
 	}
-	c := convert.Command{Inputs: inputs, Plain: true}
-	s.w.Default = s.task("build", "Build every package", "go build ./...", c, needs...)
+	c := convert.Command{Outputs: "[]", Plain: true} // tests read more than Go files, and packages embed it: all of it is an input
+	s.w.Default = s.task("build", "Build every package", "go build -o /dev/null ./...", c, needs...)
 	s.task("test", "Run the tests", "go test ./...", c, needs...)
 	s.task("vet", "Look for suspicious code", "go vet ./...", c, needs...)
 }
