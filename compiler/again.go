@@ -19,21 +19,21 @@ type planned struct {
 	plan     *plan.Plan
 }
 
-// again is the plan that the last one becomes after facts have changed: the same if none of its decisions hangs on them; the same but
-// for some needs if their decisions do and the others do not see that. nil: it has to be made anew, which
-// gives the same plan and takes longer.
-func (p *Program) again(ctx context.Context, asked string, facts warp.Graph) *plan.Plan {
+// again is the plan that the last one becomes after facts have changed: the same if none of its decisions hangs on them; the
+// same but for some needs if their decisions do and the others do not see that. nil: it has to be made anew, which gives the
+// same plan and takes longer.
+func (p *Program) again(ctx context.Context, g *goal, asked string, facts warp.Graph, excluded []plan.Excluded) *plan.Plan {
 	last := p.last
 	if last == nil || last.asked != asked {
 		return nil
 	}
 	needs, all := last.reads.Askers(changed(last.facts, facts))
-	if all {
+	if all || len(needs) > 0 && g.slap != nil && len(g.slap.Constraints) > 0 { // which are about the whole
 		return nil
 	}
 	out := last.plan
 	if len(needs) > 0 {
-		problem, err := p.problem(last.assembly, facts)
+		problem, err := p.problem(last.assembly, facts, excluded)
 		if err != nil {
 			return nil
 		}
@@ -102,7 +102,7 @@ func (p *planner) fits(out *plan.Plan) bool {
 			nodes, below[i] = append(nodes, i), true
 		}
 	}
-	if len(nodes) != len(part.Tree) {
+	if len(nodes) != len(part.Tree) || len(part.Outputs) > 0 { // the plan lists outputs of lifted units as its own
 		return false
 	}
 	steps := make([]int, len(part.Steps)) // and those of steps
@@ -124,7 +124,8 @@ func (p *planner) fits(out *plan.Plan) bool {
 		own[i] = true
 	}
 	for i := range part.Steps {
-		if !replaceable(&out.Steps[steps[i]], &part.Steps[i], steps, own) {
+		was := &out.Steps[steps[i]]
+		if u := p.byName[was.Rule]; u == nil || u.lifted && was.Outputs != nil || !replaceable(was, &part.Steps[i], steps, own) {
 			return false
 		}
 	}

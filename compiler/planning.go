@@ -63,7 +63,7 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 	for _, x := range excluded {
 		asked += fmt.Sprintf(" %q %q %q", x.Key, x.Step, x.Reason)
 	}
-	if out := p.again(ctx, asked, facts); out != nil {
+	if out := p.again(ctx, g, asked, facts, excluded); out != nil {
 		return out, nil
 	}
 	a, err := p.assembly(in.Results)
@@ -77,7 +77,7 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 		p.finish(a)
 	}
 	p.current = a
-	problem, err := p.problem(a, facts)
+	problem, err := p.problem(a, facts, excluded)
 	if err != nil {
 		return nil, err
 	}
@@ -92,13 +92,6 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 			goal.Args = []htn.Term{begin(u, nil)}
 		}
 		problem.Goal = []htn.Sub{goal}
-	}
-	for _, x := range excluded {
-		e, err := exclusion(x)
-		if err != nil {
-			return nil, err
-		}
-		problem.Exclude = append(problem.Exclude, e)
 	}
 	c, err := p.search(ctx, a, g, problem, skip)
 	if err != nil {
@@ -124,7 +117,7 @@ func (p *Program) Plan(ctx context.Context, in Intent, facts warp.Graph, exclude
 }
 
 // problem is one over these facts and the observed ones, without what is to be achieved.
-func (p *Program) problem(a *assembly, facts warp.Graph) (htn.Problem, error) {
+func (p *Program) problem(a *assembly, facts warp.Graph, excluded []plan.Excluded) (htn.Problem, error) {
 	problem := htn.Problem{Limits: htn.Limits{
 		// A plan without recursion takes about two decompositions for each unit; what goes far beyond does not end.
 		Depth: 500_000 + 10*len(a.units), Nodes: 2_000_000 + 100*len(a.units), Bytes: 1 << 30,
@@ -134,6 +127,13 @@ func (p *Program) problem(a *assembly, facts warp.Graph) (htn.Problem, error) {
 		if _, there := facts.Node(f.ID()); !there {
 			ops = append(ops, warp.AddNode(f))
 		}
+	}
+	for _, x := range excluded {
+		e, err := exclusion(x)
+		if err != nil {
+			return problem, err
+		}
+		problem.Exclude = append(problem.Exclude, e)
 	}
 	var err error
 	if problem.Facts, err = facts.Apply(warp.Rewrite{Ops: ops}); err != nil {

@@ -287,7 +287,12 @@ func TestReplanningGivesThePlanThatPlanningGives(t *testing.T) {
 		old := compileText(rt, text)
 		facts := warp.Graph{}
 		var last *plan.Plan
+		var excluded []plan.Excluded
 		for range 6 {
+			if last != nil && len(last.Steps) > 0 && rapid.IntRange(0, 5).Draw(rt, "failure") == 0 {
+				x, _ := old.Exclude(last, 0, "exit 1")
+				excluded = append(excluded, x)
+			}
 			n, err := warp.Fact(fmt.Sprint("f", rapid.IntRange(0, 2).Draw(rt, "relation")), rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "k"))
 			require.NoError(rt, err)
 			op := warp.AddNode(n)
@@ -296,8 +301,8 @@ func TestReplanningGivesThePlanThatPlanningGives(t *testing.T) {
 			}
 			facts, err = facts.Apply(warp.Rewrite{Ops: []warp.Op{op}})
 			require.NoError(rt, err)
-			want, wantErr := compileText(rt, text).Plan(t.Context(), in, facts, nil, 0)
-			got, gotErr := old.Plan(t.Context(), in, facts, nil, 0)
+			want, wantErr := compileText(rt, text).Plan(t.Context(), in, facts, excluded, 0)
+			got, gotErr := old.Plan(t.Context(), in, facts, excluded, 0)
 			if wantErr != nil {
 				require.Equal(rt, wantErr.Error(), gotErr.Error(), text)
 				continue
