@@ -52,11 +52,13 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 	names := b.spelling(in, func() []string { return texts(in["self"], nil) }, t.Run, t.Exec, t.Inputs, t.Outputs, t.Dir, t.DepsFile, t.Env)
 	if script, ok := b.text(t.Run, in); known(t.Run, ok) {
 		s.Command.Script, s.Command.Shell = names.words(script), b.shell()
+		b.noZero(t.Run, script)
 	}
 	if argv, ok := b.list(t.Exec, in); known(t.Exec, ok) {
 		if s.Command.Argv = argv; len(argv) == 0 || argv[0] == "" {
 			b.fail(lang.CodeShape, place(t.Exec), "exec names no program", `Write exec = ["PROGRAM", "ARGUMENT", …].`)
 		}
+		b.noZero(t.Exec, argv...)
 		for i, a := range argv {
 			argv[i] = names.words(a)
 		}
@@ -83,11 +85,18 @@ func (b *build) fill(t *lang.Task, name string, in env) *ground {
 	vars, ok := b.table(t.Env, in)
 	known(t.Env, ok)
 	for _, v := range vars {
+		b.variable(t.Env, v[0])
+		b.noZero(t.Env, v[1])
 		s.Command.Env = append(s.Command.Env, plan.Var{Name: v[0], Value: names.words(v[1])})
 	}
 	caches, ok := b.table(t.Caches, in)
 	known(t.Caches, ok)
 	for _, c := range caches {
+		b.variable(t.Caches, c[0])
+		if !fs.ValidPath(c[1]) || c[1] == "." {
+			b.bad[t.Caches] = true
+			b.fail(lang.CodeShape, place(t.Caches), fmt.Sprintf("%q is not the name of a cache", c[1]), `Write a name such as "go-build": a directory of that name is kept with your other caches.`)
+		}
 		s.Caches = append(s.Caches, plan.Cache{Env: c[0], Name: c[1]})
 	}
 	if tools, ok := b.list(t.Tools, in); known(t.Tools, ok) {
@@ -154,6 +163,24 @@ func (b *build) retry(r *lang.Retry, in env) (out plan.Retry) {
 		}
 	})
 	return out
+}
+
+// noZero reports text that cannot be given to a command.
+func (b *build) noZero(x hcl.Expression, texts ...string) {
+	for _, s := range texts {
+		if strings.Contains(s, "\x00") && !b.bad[x] {
+			b.bad[x] = true
+			b.fail(lang.CodeShape, place(x), "there is a zero byte in it", "What a command is given ends at the first one: leave it out.")
+		}
+	}
+}
+
+// variable reports what cannot be the name of an environment variable.
+func (b *build) variable(x hcl.Expression, name string) {
+	if name == "" || strings.ContainsAny(name, "=\x00") {
+		b.bad[x] = true
+		b.fail(lang.CodeShape, place(x), fmt.Sprintf("%q is not the name of an environment variable", name), "Such a name has a character at least, and no =.")
+	}
 }
 
 func (b *build) shell() []string {
@@ -232,6 +259,9 @@ func (b *build) pattern(p string, at diag.Range, what string) (string, bool) {
 		return "", false
 	case path.IsAbs(p), clean == "..", strings.HasPrefix(clean, "../"), slices.Contains(strings.Split(p, "/"), ".."):
 		b.fail(CodeOutside, at, fmt.Sprintf("%s is outside the workspace: %s", what, p), "Paths are relative to the workspace. Grant other places with allow { paths = { … } }.")
+		return "", false
+	case strings.Contains(p, "\x00"):
+		b.fail(lang.CodeShape, at, what+" has a zero byte in it", "No path has one.")
 		return "", false
 	case !doublestar.ValidatePattern(p):
 		b.fail(lang.CodeShape, at, fmt.Sprintf("%s is not a pattern: %s", what, p), "A bracket or a brace is not closed, or a backslash ends it.")

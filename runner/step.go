@@ -531,6 +531,11 @@ func (k *kernel) judge(s *plan.Step, i int, layer *sws.Layer, r *result) error {
 	}
 	view := k.steps[i].below
 	for _, p := range s.Outputs.Patterns {
+		if dir, ok := strings.CutSuffix(plan.Shown(p), "/"); ok && slices.ContainsFunc(changes, func(c sws.Change) bool {
+			return c.Path == dir && c.After.Kind != sws.Dir && c.After.Kind != sws.Absent
+		}) {
+			return failf("output %s is no directory, which its slash asks for", plan.Shown(p))
+		}
 		if slices.ContainsFunc(changes, func(c sws.Change) bool { return c.After.Kind != sws.Absent && matchPath(p, c.Path) }) {
 			continue
 		}

@@ -235,7 +235,7 @@ func why(changes []runner.Change, last []runner.Change) []string {
 		came[c.Path] = c.After.Type == "file"
 	}
 	for _, c := range append(slices.Clone(last), changes...) {
-		if came[c.Path] {
+		if came[c.Path] && Clean(c.Path) == c.Path { // else it cannot be typed as it is shown
 			return []string{"jitos why " + Quote(c.Path)}
 		}
 	}
