@@ -210,7 +210,7 @@ func (c *completer) offerLabels() {
 // offerValues offers what an attribute can be set to.
 func (c *completer) offerValues() {
 	schema := c.schemaAt(c.path)
-	if schema == nil {
+	if schema == nil || len(c.path) == 0 {
 		return
 	}
 	a := schema.Attr(c.attr)

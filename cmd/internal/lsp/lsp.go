@@ -51,31 +51,36 @@ const quiet = 5 * time.Millisecond
 // Serve answers an editor until it says exit, the stream ends, or ctx does.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	s := newServer(o, out)
-	incoming, ended := make(chan []byte, 64), make(chan error, 1) // some room: what comes in may cancel what waits
-	go func() {                                                   // it ends with the stream, or with the process
+	type input struct {
+		body []byte
+		err  error // the last one
+	}
+	incoming := make(chan input, 64) // with some room: what comes in may cancel what waits
+	go func() {                      // it ends with the stream, or with the process
 		r := bufio.NewReaderSize(in, 64<<10)
 		for {
 			body, err := readMessage(r)
-			if err != nil {
-				ended <- err
+			select {
+			case incoming <- input{body, err}:
+			case <-ctx.Done():
 				return
 			}
-			select {
-			case incoming <- body:
-			case <-ctx.Done():
+			if err != nil {
 				return
 			}
 		}
 	}()
-	for {
-		var idle <-chan time.Time
-		if len(s.queue) == 0 && s.unsettled() {
-			idle = time.After(quiet)
+	var ended error
+	take := func(in input) {
+		if ended = in.err; ended == nil {
+			s.receive(in.body)
 		}
+	}
+	for {
 		if len(s.queue) > 0 { // first take all that has come in meanwhile
 			select {
-			case body := <-incoming:
-				s.receive(body)
+			case in := <-incoming:
+				take(in)
 			default:
 				if done := s.next(); done {
 					return s.failed(s.goodbye())
@@ -83,16 +88,20 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 			}
 			continue
 		}
+		if ended == io.EOF {
+			return s.failed(s.goodbye())
+		} else if ended != nil {
+			return s.failed(ended)
+		}
+		var idle <-chan time.Time
+		if s.unsettled() {
+			idle = time.After(quiet)
+		}
 		select {
-		case body := <-incoming:
-			s.receive(body)
+		case in := <-incoming:
+			take(in)
 		case <-idle:
 			s.settle()
-		case err := <-ended:
-			if err == io.EOF {
-				err = s.goodbye()
-			}
-			return s.failed(err)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -276,3 +276,21 @@ func TestServeSaysThatNobodyListens(t *testing.T) {
 	in := strings.NewReader("Content-Length: 40\r\n\r\n" + `{"id":1,"method":"initialize"}          `)
 	require.ErrorContains(t, Serve(t.Context(), in, gone{}, Options{}), "nobody listens")
 }
+
+// All that was said before the end of the stream is heard.
+func TestServeHearsWhatCameBeforeTheEnd(t *testing.T) {
+	said := func(bodies ...string) io.Reader {
+		var b bytes.Buffer
+		for _, s := range bodies {
+			require.NoError(t, writeMessage(&b, []byte(s)))
+		}
+		return &b
+	}
+	const hello, bye, exit = `{"id":1,"method":"initialize"}`, `{"id":2,"method":"shutdown"}`, `{"method":"exit"}`
+	for range 100 {
+		require.NoError(t, Serve(t.Context(), said(hello, bye, exit), io.Discard, Options{}))
+		require.NoError(t, Serve(t.Context(), said(hello, bye), io.Discard, Options{}))
+		require.ErrorIs(t, Serve(t.Context(), said(hello, exit), io.Discard, Options{}), ErrNoShutdown)
+		require.ErrorIs(t, Serve(t.Context(), said(hello), io.Discard, Options{}), ErrNoShutdown)
+	}
+}

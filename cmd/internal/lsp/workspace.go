@@ -34,7 +34,6 @@ type workspace struct {
 
 // analysis is what is known of a workspace at one moment.
 type analysis struct {
-	module  *lang.Module
 	modules map[string]*lang.Module // by directory in the workspace: the module and all that are used
 	texts   map[string]*text        // by path in the workspace
 	diags   diag.List
@@ -68,7 +67,6 @@ func (w *workspace) analyze(open map[string]*text, to depth) (*analysis, error) 
 		return w.loader.Load(&draft{FS: fsys, open: open, known: w.known, texts: a.texts}, ".", std)
 	}
 	err := w.draft(w.dir, w.afresh, load, func(m *lang.Module, o compiler.Options, diags diag.List) {
-		a.module = m
 		a.use(m)
 		o.Scoped = func(x hcl.Expression, names func() []string) { a.scopes = append(a.scopes, scope{x.Range(), names}) }
 		if to == scoped {
