@@ -63,7 +63,7 @@ func (s *Step) canonical(mask *Mask) []any {
 	}
 	return []any{
 		s.ID, s.Task, after, s.Criterion, s.Rule, params, checks(s.When),
-		[]any{mask.Text(c.Script), argv, texts(c.Shell), c.Dir, env},
+		[]any{mask.Text(c.Script), argv, texts(c.Shell), c.Dir, env, mask.Text(c.Stdin)},
 		files(s.Inputs), files(s.Outputs), s.DepsFile, caches, texts(s.Tools),
 		[]any{a.Network, texts(a.ReadOnly), texts(a.Write), texts(a.Env), a.Containers}, int64(s.Timeout), s.NoCache, secrets, string(s.Result.Of), s.Result.Path, texts(s.Waits),
 	}
