@@ -5,6 +5,7 @@ package compiler
 // given another meaning.
 const (
 	CodeUnsupported = "JT3001"
+	CodeVersion     = "JT3002"
 
 	CodeNoPlan    = "JT3101"
 	CodeNoTarget  = "JT3102"
@@ -36,6 +37,8 @@ func Explain(code string) (text string, ok bool) {
 	switch code {
 	case CodeUnsupported:
 		text = "The language has this, but this version of jitos does not carry it out. `jitos plan` shows it, and what a run refuses it refuses before anything runs."
+	case CodeVersion:
+		text = "The workflow, or a module that it uses, says with required_version that it needs another version of jitos. `jitos version` shows which this is."
 	case CodeNoPlan:
 		text = "The intent is known, but no way of its tasks is possible with the facts as they are. The message lists, for each way, the condition that failed."
 	case CodeNoTarget:

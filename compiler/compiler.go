@@ -11,8 +11,9 @@ import (
 
 // Options are what a module is compiled with.
 type Options struct {
-	Vars  map[string]Given // by variable of the module
-	World lang.World       // the workspace as the plan starts
+	Vars    map[string]Given // by variable of the module
+	Version string           // of this jitos, for required_version; "": it is not looked at
+	World   lang.World       // the workspace as the plan starts
 	// Answers are those of [Program.Probes], by fact. nil: what depends on them is unknown.
 	Answers map[string]string
 	// Secret reads a secret from the environment; nil: none has a value. It is not recorded what it gives.

@@ -189,6 +189,11 @@ func (p *Program) enter(u *universe, use *lang.Use, o Options, f *findings) *nam
 	f.diags = append(f.diags, u.variables(o.Vars, use, o.Open, f.hidden)...)
 	n := &names{evaluator: u.newEvaluator(o.World, false, f), u: u, given: o.Vars, scoped: o.Scoped, tasks: map[string]*task{}, uses: map[string]*names{}}
 	p.modules = append(p.modules, n)
+	if s := u.module.Settings; o.Version != "" {
+		if ok, err := lang.AllowsVersion(s.RequiredVersion, o.Version); err == nil && !ok {
+			n.fail(CodeVersion, s.VersionRange, "this is jitos "+o.Version, fmt.Sprintf("The module needs %s. Use such a version, or change required_version.", s.RequiredVersion))
+		}
+	}
 	for _, d := range u.module.Facts {
 		r := u.relations[d.Name]
 		p.relations[r.Name] = r

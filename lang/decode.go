@@ -174,6 +174,10 @@ func (d *decoder) settings(syn *hclsyntax.Block) {
 		Range:      b.header,
 	}
 	s.RequiredVersion, s.VersionRange = b.text("required_version")
+	if _, err := AllowsVersion(s.RequiredVersion, "0"); err != nil {
+		d.error(CodeShape, s.VersionRange, "not a constraint on versions", changeFirst(err.Error(), unicode.ToUpper)+`. Write ">= 0.3" or ">= 0.3, < 2".`)
+		s.RequiredVersion = ""
+	}
 	if s.Shell != nil && len(s.Shell) == 0 {
 		d.error(CodeShape, RangeOf(syn.Body.Attributes["shell"].Expr.Range()), "shell takes a program and its arguments", `Write shell = ["bash", "-eu"].`)
 	}

@@ -438,7 +438,7 @@ func (w *Workspace) load(load Loading) (*lang.Module, compiler.Options, diag.Lis
 			vars[name] = list[i].Given
 		}
 	}
-	return m, compiler.Options{Vars: vars, World: world, Known: diags, Secret: os.LookupEnv}, diags
+	return m, compiler.Options{Vars: vars, Version: Version, World: world, Known: diags, Secret: os.LookupEnv}, diags
 }
 
 func reasonOf(err error) string {
