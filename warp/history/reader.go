@@ -276,8 +276,16 @@ func (r *Reader) starts() []checkpoint {
 // System returns the graph of the System: the fold of the rewrites in its REWRITE_APPLIED events, from the last
 // checkpoint on. It compares the last digest that was recorded.
 func (r *Reader) System() (warp.Graph, error) {
-	c, err := r.fold(^uint64(0), r.starts())
-	return c.graph, err
+	for {
+		first, err := r.First()
+		if err != nil {
+			return warp.Graph{}, err
+		}
+		c, err := r.fold(^uint64(0), r.starts())
+		if !r.overtaken(first, err) {
+			return c.graph, err
+		}
+	}
 }
 
 // fold returns the System before the event with index until, from the first of the starts that the chain confirms.
@@ -328,14 +336,15 @@ func (r *Reader) fold(until uint64, starts []checkpoint) (checkpoint, error) {
 
 // confirms says whether the chain at a checkpoint is the history's.
 func (r *Reader) confirms(c checkpoint) (bool, error) {
-	for e, err := range r.scan(c.n) {
-		if err != nil {
-			return false, err
+	for {
+		for e, err := range r.scan(c.n) {
+			return err == nil && e.before == c.chain, err
 		}
-		return e.before == c.chain, nil
+		n, chain, err := r.Head()
+		if err != nil || n <= c.n {
+			return err == nil && n == c.n && chain == c.chain, err
+		} // else the first event after it has just come
 	}
-	n, chain, err := r.Head()
-	return err == nil && n == c.n && chain == c.chain, err
 }
 
 const foldBatch = 10_000 // operations that a fold applies at once
@@ -374,15 +383,41 @@ func (r *Reader) First() (uint64, error) {
 	return list[0], err
 }
 
+// overtaken says that err is because a compaction has just dropped what began at first.
+func (r *Reader) overtaken(first uint64, err error) bool {
+	if !errors.Is(err, ErrCompacted) {
+		return false
+	}
+	now, err := r.First()
+	return err == nil && now != first
+}
+
 // All yields the events that compaction has left. See [Reader.From].
-func (r *Reader) All() iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		first, err := r.First()
-		if err != nil {
-			yield(Event{}, err)
-			return
+func (r *Reader) All() iter.Seq2[Event, error] { return fromFirst(r, r.From) }
+
+// fromFirst yields what from does of the first event that there is. A compaction that overtakes it before that lets it begin
+// anew.
+func fromFirst[T any](r *Reader, from func(first uint64) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for again := true; again; {
+			again = false
+			first, err := r.First()
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			begun := false
+			for v, err := range from(first) {
+				if again = !begun && r.overtaken(first, err); again {
+					break
+				}
+				begun = true
+				if !yield(v, err) || err != nil {
+					return
+				}
+			}
 		}
-		r.From(first)(yield)
 	}
 }
 
@@ -396,9 +431,11 @@ type State struct {
 // to; no rule is run. Every record, the chain and every recorded digest of the System are verified on the way, and the
 // checkpoint where the fold comes past it. After an error nothing follows: see [Reader.From], [*MismatchError] and
 // [*CheckpointError].
-func (r *Reader) Fold() iter.Seq2[State, error] {
+func (r *Reader) Fold() iter.Seq2[State, error] { return fromFirst(r, r.foldFrom) }
+
+func (r *Reader) foldFrom(first uint64) iter.Seq2[State, error] {
 	return func(yield func(State, error) bool) {
-		c, err := r.begin()
+		c, err := r.begin(first)
 		if err != nil {
 			yield(State{}, err)
 			return
@@ -427,17 +464,13 @@ func (r *Reader) Fold() iter.Seq2[State, error] {
 	}
 }
 
-// begin returns the state where the history begins: nothing, or what Compact kept.
-func (r *Reader) begin() (checkpoint, error) {
-	first, err := r.First()
-	if err != nil || first == 0 {
-		return checkpoint{}, err
+// begin returns the state from which the events can be folded: nothing, or what Compact kept. That is of a later event than
+// the first while a compaction goes on, or since it was killed.
+func (r *Reader) begin(first uint64) (checkpoint, error) {
+	if first == 0 {
+		return checkpoint{}, nil
 	}
-	c, err := r.checkpoint(baseName)
-	if err != nil {
-		return c, err
-	}
-	return r.fold(first, []checkpoint{c})
+	return r.checkpoint(baseName)
 }
 
 // step applies an event and compares the digest that it recorded.
