@@ -2,6 +2,8 @@ package app
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -120,4 +122,69 @@ task "new" {
 		require.NoError(t, err)
 		require.Equal(t, []int{6, 0, 1}, []int{out.Run, out.Ran, out.Cached}, "the cache outlives the history of its run")
 	})
+}
+
+// TestLookingBesideAGC asks everything that takes no lock, again and again, while runs and collections go on. What has just
+// been let go may be said to be so; nothing else goes wrong.
+func TestLookingBesideAGC(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(root, "main.jitos.hcl"), []byte(`
+task "copy" {
+  inputs  = ["in"]
+  outputs = ["out"]
+  run     = "cat in; cp in out"
+}
+`), 0o644))
+	turn := func(n int) error {
+		w, err := Open(Options{Dir: root, Jobs: 1})
+		if err != nil {
+			return err
+		}
+		err = os.WriteFile(filepath.Join(root, "in"), fmt.Appendln(nil, n), 0o644)
+		if err == nil {
+			_, err = w.Apply(t.Context(), Request{Target: "copy"}, func(runner.Event) {}, runner.Live{})
+		}
+		if err == nil {
+			_, err = w.GC(t.Context(), Retention{Keep: 0, Limit: defaultLimit}, false)
+		}
+		return errors.Join(err, w.Close())
+	}
+	require.NoError(t, turn(0))
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for n := 1; n < 12 && err == nil; n++ {
+			err = turn(n)
+		}
+		done <- err
+	}()
+	look := func() error {
+		w, err := Open(Options{Dir: root, Jobs: 1})
+		if err != nil {
+			return err
+		}
+		_, err = w.Runs(t.Context())
+		for _, x := range []string{filepath.Join(root, "out"), "copy"} {
+			_, e := w.Why(t.Context(), x)
+			err = errors.Join(err, e)
+		}
+		if _, _, e := w.Output(t.Context(), "copy", 0, false); !is[*UsageError](e) { // let go
+			err = errors.Join(err, e)
+		}
+		_, e := w.Replay(t.Context(), 0)
+		_, _, e2 := w.Run(t.Context(), 1)
+		return errors.Join(err, e, e2, w.Close())
+	}
+	for looks := 0; ; looks++ {
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+			require.Greater(t, looks, 5)
+			return
+		default:
+			require.NoError(t, look())
+		}
+	}
 }
