@@ -283,14 +283,14 @@ func TestReplanningGivesThePlanThatPlanningGives(t *testing.T) {
 	whole, part := 0, 0 // how often the last plan stood, and how often a part of it did
 	rapid.Check(t, func(rt *rapid.T) {
 		text := drawModule(rt, rapid.IntRange(0, 3).Draw(rt, "effects") == 0)
-		in := compiler.Intent{Target: rapid.SampledFrom([]string{"t0", "all"}).Draw(rt, "target")}
+		in := compiler.Intent{Target: rapid.SampledFrom([]string{"t0", "all", "all", "all"}).Draw(rt, "target")}
 		old := compileText(rt, text)
 		facts := warp.Graph{}
 		var last *plan.Plan
 		var excluded []plan.Excluded
-		for range 6 {
-			if last != nil && len(last.Steps) > 0 && rapid.IntRange(0, 5).Draw(rt, "failure") == 0 {
-				x, _ := old.Exclude(last, 0, "exit 1")
+		for range 8 {
+			if last != nil && len(last.Steps) > 0 && rapid.IntRange(0, 2).Draw(rt, "failure") == 0 {
+				x, _ := old.Exclude(last, rapid.IntRange(0, len(last.Steps)-1).Draw(rt, "step"), "exit 1")
 				excluded = append(excluded, x)
 			}
 			n, err := warp.Fact(fmt.Sprint("f", rapid.IntRange(0, 2).Draw(rt, "relation")), rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "k"))
