@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/flyingrobots/jitos/cmd/internal/convert/hddl"
+	"github.com/flyingrobots/jitos/cmd/internal/screen"
 	"github.com/flyingrobots/jitos/compiler/htn"
 	"github.com/flyingrobots/jitos/compiler/plan"
 )
@@ -38,7 +39,7 @@ func withSource(err error) error {
 	}
 	text, readErr := os.ReadFile(e.File)
 	if lines := strings.Split(string(text), "\n"); readErr == nil && e.Line <= len(lines) {
-		err = fmt.Errorf("%w\n%d │ %s", err, e.Line, strings.TrimRight(lines[e.Line-1], " \t\r"))
+		err = fmt.Errorf("%w\n%d │ %s", err, e.Line, screen.Clean(strings.TrimRight(lines[e.Line-1], " \t\r")))
 	}
 	return &usageError{err, "jitos import hddl --help"}
 }

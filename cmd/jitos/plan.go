@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,7 +27,12 @@ type planCmd struct {
 }
 
 func (c *planCmd) run(ctx context.Context, s *session) error {
-	if c.Format == "hddl" && strings.HasSuffix(c.Target, hddlExtension) && len(c.Args) == 1 {
+	switch isHDDL := strings.HasSuffix(c.Target, hddlExtension); {
+	case isHDDL && (c.Format != "hddl" || len(c.Args) != 1):
+		return &usageError{errors.New("a planning problem is planned by jitos plan --format hddl DOMAIN.hddl PROBLEM.hddl"), "jitos plan --help"}
+	case c.Output != "" && c.Format != "text" && c.Format != "json":
+		return &usageError{fmt.Errorf("what is saved can be applied, and has no other format: leave out --format %s, or -o", c.Format), "jitos plan --help"}
+	case isHDDL:
 		return planHDDL(ctx, s.out, c.Target, c.Args[0])
 	}
 	w, err := s.open(c.runFlags)
