@@ -135,8 +135,11 @@ func moduleDocs(m *lang.Module, name string) string {
 	var rows [][]string
 	for _, v := range m.Variables {
 		initial := code(text(v.Default))
-		if v.Default == nil {
+		switch {
+		case v.Default == nil:
 			initial = "must be given"
+		case v.Sensitive:
+			initial = "(sensitive)"
 		}
 		rows = append(rows, []string{code(v.Name), code(typeexpr.TypeString(v.Type)), initial, v.Description})
 	}

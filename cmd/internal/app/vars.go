@@ -76,7 +76,9 @@ func (w *Workspace) sources(m *lang.Module) (map[string][]source, diag.List) {
 		}
 		values, text, problems := lang.ParseValues(lang.File{Name: file, Text: text})
 		diags = append(diags, problems...)
-		w.texts[file] = text
+		if !slices.ContainsFunc(m.Variables, func(v *lang.Variable) bool { return v.Sensitive }) { // a line of it may be what is never shown
+			w.texts[file] = text
+		}
 		for _, v := range values {
 			add(v.Name, source{compiler.Given{Value: v.Value, From: "--var-file " + file, At: v.Range}, true})
 		}
