@@ -173,6 +173,10 @@ func (b *body) done() {
 			b.d.error(CodeUnknownBlock, at, fmt.Sprintf("%s is an attribute, not a block", s.Type), fmt.Sprintf("Write %s = ….", s.Type))
 			continue
 		}
+		if s.Type == "method" && b.kind == "task" {
+			b.d.error(CodeUnknownBlock, at, "a method stands beside its task, not in it", `Write method "TASK" "NAME" { … } after the task.`)
+			continue
+		}
 		if b.kind != "" {
 			b.d.unknown(CodeUnknownBlock, at, fmt.Sprintf("unknown block %q in %s block", s.Type, article(b.kind)), s.Type, append(slices.Clone(b.blocks), b.attrs...), "It may hold")
 		} else if home := homeOf(s.Type); home != "" {
