@@ -30,6 +30,7 @@ type hidden struct {
 	any     bool // there are secrets, whether or not they have values
 	secrets []plan.Secret
 	seen    map[string]bool
+	unset   map[string]string // secrets without a value: the variables that they would be read from
 }
 
 func (h *hidden) add(shown, value string) {
@@ -153,13 +154,17 @@ func (u *universe) readSecrets(read func(string) (string, bool), h *hidden) (dia
 	u.granted = map[string]plan.Granted{}
 	for _, s := range u.module.Secrets {
 		h.any = true
-		g := plan.Granted{Shown: "(secret " + u.prefix + s.Name + ")", Env: s.Env}
+		g := plan.Granted{Shown: "(secret " + u.prefix + s.Name + ")", Env: s.Env, From: s.Env}
 		if read != nil {
 			g.Value, g.Set = read(s.Env)
 		}
 		switch {
 		case !g.Set || g.Value == "":
 			g.Value, g.Set = g.Shown, false
+			if h.unset == nil {
+				h.unset = map[string]string{}
+			}
+			h.unset[g.Shown] = s.Env
 		case len(g.Value) < minSecret:
 			diags = append(diags, tooShort(s.Range, "secret "+s.Name, "the value of "+s.Env))
 		default:
@@ -252,18 +257,8 @@ func (b *build) grants(t *lang.Task, in env) (out []plan.Granted) {
 			if slices.ContainsFunc(out, func(g plan.Granted) bool { return g.Shown == shown }) {
 				continue
 			}
-			g := plan.Granted{Shown: shown, Set: true}
-			for _, own := range b.u.granted { // order: at most one has this name
-				if own.Shown == shown {
-					g.Set, g.From = own.Set, own.Env
-				}
-			}
-			out = append(out, g)
-		}
-	}
-	for i := range out {
-		if out[i].From == "" {
-			out[i].From = out[i].Env
+			from, unset := b.hidden.unset[shown]
+			out = append(out, plan.Granted{Shown: shown, From: from, Set: !unset})
 		}
 	}
 	return out

@@ -161,8 +161,8 @@ type Granted struct {
 	Shown string // what stands in its place
 	Env   string // the variable that the command gets it under; "": it is in the command itself
 	Value string // of Env
-	From  string // the variable that it is read from
 	Set   bool   // else it has no value, and the step cannot run
+	From  string // not set: the variable that it would be read from
 }
 
 // Placeholder reports whether the step stands for what is not planned yet.
