@@ -443,8 +443,14 @@ func (s *server) open(w *workspace) map[string]*text {
 	return out
 }
 
-// update brings the analysis of w up to date, and reports whether there is one.
-func (s *server) update(w *workspace) bool {
+// update brings the analysis of w up to date, and reports whether there is one: that of before where it cannot be made.
+func (s *server) update(w *workspace) (there bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			_ = s.bug("compiling", p) // it was logged
+			there = w.current != nil
+		}
+	}()
 	if w.dirty {
 		w.dirty = false
 		a, err := w.analyze(s.open(w), compiled)

@@ -294,3 +294,19 @@ func TestServeHearsWhatCameBeforeTheEnd(t *testing.T) {
 		require.ErrorIs(t, Serve(t.Context(), said(hello), io.Discard, Options{}), ErrNoShutdown)
 	}
 }
+
+// A bug of ours in the compiler is told, and the server goes on.
+func TestABugEndsNothing(t *testing.T) {
+	var out bytes.Buffer
+	s := newServer(Options{Draft: func(string, bool, func(fsys, std fs.FS) (*lang.Module, diag.List), func(*lang.Module, compiler.Options, diag.List)) error {
+		panic("oops")
+	}}, &out)
+	s.state = running
+	s.receive([]byte(`{"method":"textDocument/didOpen","params":{"textDocument":{"uri":"file:///nowhere/a.jitos.hcl","text":"task"}}}`))
+	s.receive([]byte(`{"id":1,"method":"textDocument/hover","params":{"textDocument":{"uri":"file:///nowhere/a.jitos.hcl"}}}`))
+	s.next()
+	s.settle()
+	require.Contains(t, out.String(), "a bug in jitos, during compiling: oops")
+	s.next()
+	require.Contains(t, out.String(), `{"jsonrpc":"2.0","id":1,"result":null}`)
+}

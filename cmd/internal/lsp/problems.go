@@ -30,11 +30,6 @@ func (s *server) settle() {
 // problems are the diagnostics of a workspace by URI. Each of its open documents is there, also without any.
 func (s *server) problems(w *workspace) (out map[string]publishParams) {
 	out = map[string]publishParams{}
-	defer func() {
-		if p := recover(); p != nil {
-			_ = s.bug("compiling", p) // it was logged
-		}
-	}()
 	if !s.update(w) {
 		return out
 	}
