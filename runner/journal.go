@@ -86,9 +86,23 @@ type Journal struct {
 // Settle makes the events of the run durable: those of a collapse, perhaps a later process's, come after them.
 func (j *Journal) Settle() error { return j.Log.Commit() }
 
-// Collapsed records a complete transaction, durably. A transaction that the history tells of already is not told twice. Of
-// one that was undone it takes back what was recorded before that was known.
+// Len is how many events there are.
+func (j *Journal) Len() uint64 { return j.Log.Len() }
+
+// Collapsed is Announced, and makes it durable.
 func (j *Journal) Collapsed(r sws.Receipt) error {
+	if err := j.Store.Sync(); err != nil { // before the events that name what is in it
+		return err
+	}
+	if err := j.Announced(r); err != nil || r.Aborted != "" { // which aborted makes durable itself, where it matters
+		return err
+	}
+	return j.Log.Commit()
+}
+
+// Announced records a complete transaction, for all to see. A transaction that the history tells of already is not told
+// twice. Of one that was undone it takes back what was recorded before that was known.
+func (j *Journal) Announced(r sws.Receipt) error {
 	var n note
 	if err := cbor.Unmarshal(r.Note, &n); err != nil {
 		return fmt.Errorf("transaction %s: its note cannot be read: %w", r.Tx, err)
@@ -105,9 +119,6 @@ func (j *Journal) Collapsed(r sws.Receipt) error {
 		return j.aborted(n, r.Aborted, told)
 	}
 	if !told {
-		if err := j.Store.Sync(); err != nil { // before the events that name what is in it
-			return err
-		}
 		cause := "collapse"
 		if n.Kind == KindUndo {
 			cause = "undo"
@@ -122,7 +133,7 @@ func (j *Journal) Collapsed(r sws.Receipt) error {
 			return fmt.Errorf("transaction %s: %w", r.Tx, err)
 		}
 	}
-	return j.Log.Commit()
+	return j.Log.Flush()
 }
 
 // aborted records that nothing of a transaction is in the workspace. As long as that fails the transaction must not be

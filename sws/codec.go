@@ -142,7 +142,9 @@ type intent struct {
 	Ops  []op
 }
 
-func (in *intent) encode() []byte {
+func (in *intent) encode() []byte { return seal(in.body().b) }
+
+func (in *intent) body() *writer {
 	w := writer{make([]byte, 0, 64+len(in.Note)+len(in.Ops)*200)}
 	w.str(in.Tx)
 	w.num(int64(in.Set))
@@ -157,7 +159,7 @@ func (in *intent) encode() []byte {
 		w.entry(o.After)
 		w.str(o.Stage)
 	}
-	return seal(w.b)
+	return &w
 }
 
 // decodeIntent gives nil if b is not a whole record.
@@ -167,9 +169,14 @@ func decodeIntent(b []byte) (*intent, error) {
 		return nil, nil
 	}
 	r := reader{b: body}
+	in := r.intent()
+	return in, r.err
+}
+
+func (r *reader) intent() *intent {
 	in := &intent{Tx: r.str(), Set: int(r.num()), Note: []byte(r.str())}
 	for range r.count() {
 		in.Ops = append(in.Ops, op{r.str(), action(r.num()), r.print(), r.print(), r.entry(), r.entry(), r.str()})
 	}
-	return in, r.err
+	return in
 }

@@ -21,8 +21,12 @@ type Journal interface {
 	// Settle makes durable what was recorded before. Nothing is decided until it has returned: whoever completes the
 	// transaction after a crash records it on top of that. It may be called from another goroutine than Collapse.
 	Settle() error
-	// Collapsed records r durably before it returns. It may be called again, by a later process, for a transaction
-	// that is recorded already; then it does nothing.
+	// Len is how much is recorded. It only grows, except that a crash may take what was not durable.
+	Len() uint64
+	// Announced records r so that it survives the process. Collapsed follows.
+	Announced(r Receipt) error
+	// Collapsed records r durably before it returns. It may be called again, by a later process too, for a transaction
+	// that is recorded already; then it only makes that durable.
 	Collapsed(r Receipt) error
 }
 
@@ -92,6 +96,9 @@ func (s *Space) commit(ctx context.Context, base *Base, set int, t Transaction) 
 		return Receipt{}, err
 	}
 	defer unlock()
+	if err := s.settle(); err != nil {
+		return Receipt{}, err
+	}
 	if err := s.recoverAll(); err != nil {
 		return Receipt{}, err
 	}
@@ -108,8 +115,10 @@ func (s *Space) commit(ctx context.Context, base *Base, set int, t Transaction) 
 	if err != nil {
 		return Receipt{}, err
 	}
-	defer x.dir.close()
 	err = x.stage(ctx, froms)
+	if err == nil && !x.small {
+		err = x.prepare()
+	}
 	if err == nil {
 		err = s.verify(base, ops, t.Reads)
 	}
@@ -117,8 +126,14 @@ func (s *Space) commit(ctx context.Context, base *Base, set int, t Transaction) 
 		err = x.decide()
 	}
 	if err != nil {
-		return Receipt{}, errors.Join(err, x.unstage(), x.remove())
+		err = errors.Join(err, x.unstage(), x.remove())
+		x.dir.close()
+		return Receipt{}, err
 	}
+	if x.small {
+		return x.announce()
+	}
+	defer x.dir.close()
 	r, err := x.forward()
 	if err != nil {
 		return Receipt{}, err
@@ -135,7 +150,8 @@ func (s *Space) record(r Receipt) error {
 	return s.journal.Collapsed(r)
 }
 
-func (s *Space) settle() error {
+// settleJournal makes durable what was recorded before.
+func (s *Space) settleJournal() error {
 	if s.journal == nil {
 		return nil
 	}
@@ -280,14 +296,19 @@ type tx struct {
 	space  *Space
 	name   string // of the directory, in .jitos
 	dir    dirfd  // locked as long as we live
+	small  bool   // a record decides it, see small.go
 	final  []Fingerprint
-	layers []*Layer // by operation: where a staged file was taken from, to put it back
+	layers []*Layer   // by operation: where a staged file was taken from, to put it back
+	synced chan error // of a small one that was announced: whether it is durable
+
+	redoing bool // a small one after a crash: what somebody changed meanwhile is left alone
 }
 
 // Names in a transaction's directory, besides the numbers of the objects. Which of them is there says how far it is:
 // nothing is decided without intentName; deciding to go back is one rename that needs no space.
 const (
 	intentName  = "intent"  // decided: it must become real
+	recordName  = "record"  // the same, of a small one, with the contents of its files
 	abortName   = "abort"   // besides the intent: it must be undone
 	appliedName = "applied" // all is in the workspace, durably; it must be recorded
 	doneName    = "done"    // recorded; the old objects go to the store
@@ -296,7 +317,7 @@ const (
 )
 
 func (s *Space) begin(in *intent) (*tx, error) {
-	x := &tx{intent: in, space: s, name: "tx-" + in.Tx, final: make([]Fingerprint, len(in.Ops)), layers: make([]*Layer, len(in.Ops))}
+	x := &tx{intent: in, space: s, name: "tx-" + in.Tx, small: s.small(in.Ops), final: make([]Fingerprint, len(in.Ops)), layers: make([]*Layer, len(in.Ops))}
 	s.at("begin")
 	if err := unix.Mkdirat(s.meta.fd, x.name, 0o700); err != nil {
 		return nil, pathError(x.name, err)
@@ -320,40 +341,60 @@ func (x *tx) remove() error {
 	return x.space.meta.removeAll(x.name)
 }
 
-// stage brings all new objects into the transaction's directory, as they shall be, durably.
+// stage brings all new objects into the transaction's directory, as they shall be.
 func (x *tx) stage(ctx context.Context, froms []*Layer) error {
-	var files []string
 	for i := range x.Ops {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		o := &x.Ops[i]
-		if o.Does != add && o.Does != exchange {
+		if !o.brings() {
 			continue
 		}
 		x.space.at("stage")
-		var err error
-		switch o.After.Kind {
-		case File:
-			files = append(files, o.Stage)
+		err := x.put(o, func() (err error) {
 			x.layers[i], err = x.space.take(Change{Path: o.Path, After: o.After}, froms[i], x.dir.fd, o.Stage)
-		case Dir:
-			if err = unix.Mkdirat(x.dir.fd, o.Stage, 0o700); err == nil {
-				err = unix.Fchmodat(x.dir.fd, o.Stage, o.After.Mode|0o700, 0)
-			}
-		case Link:
-			err = unix.Symlinkat(o.After.Target, x.dir.fd, o.Stage)
-		}
+			return err
+		})
 		if err != nil {
-			return fmt.Errorf("stage %s: %w", Quote(o.Path), err)
+			return err
 		}
-		fp, err := statAt(x.dir.fd, o.Stage)
-		if err != nil {
-			return pathError(o.Path, err)
+	}
+	return nil
+}
+
+// put makes the new object of an operation in the transaction's directory; if it is a file, by calling file.
+func (x *tx) put(o *op, file func() error) (err error) {
+	switch o.After.Kind {
+	case File:
+		err = file()
+	case Dir:
+		if err = unix.Mkdirat(x.dir.fd, o.Stage, 0o700); err == nil {
+			err = unix.Fchmodat(x.dir.fd, o.Stage, o.After.Mode|0o700, 0)
 		}
-		mode := o.Post.Mode
-		if o.Post = fp; fp.Kind == Dir {
-			o.Post.Mode = mode
+	case Link:
+		err = unix.Symlinkat(o.After.Target, x.dir.fd, o.Stage)
+	}
+	if err != nil {
+		return fmt.Errorf("stage %s: %w", Quote(o.Path), err)
+	}
+	fp, err := statAt(x.dir.fd, o.Stage)
+	if err != nil {
+		return pathError(o.Path, err)
+	}
+	mode := o.Post.Mode
+	if o.Post = fp; fp.Kind == Dir {
+		o.Post.Mode = mode
+	}
+	return nil
+}
+
+// prepare makes durable all that is needed once it is decided.
+func (x *tx) prepare() error {
+	files := []string{draftName}
+	for i := range x.Ops {
+		if o := &x.Ops[i]; o.brings() && o.After.Kind == File {
+			files = append(files, o.Stage)
 		}
 	}
 	for name, b := range map[string][]byte{draftName: x.encode(), spareName: nil} { // order: two files
@@ -363,8 +404,8 @@ func (x *tx) stage(ctx context.Context, froms []*Layer) error {
 		}
 	}
 	return together([]func() error{
-		func() error { return x.space.sync("stage-sync", x.dir, append(files, draftName), x.space.meta.fd) },
-		x.space.settle,
+		func() error { return x.space.sync("stage-sync", x.dir, files, x.space.meta.fd) },
+		x.space.settleJournal,
 	})
 }
 
@@ -404,9 +445,9 @@ func (s *Space) sync(what string, dir dirfd, files []string, more ...int) error 
 	if len(files) > fewFiles {
 		return pathError(what, unix.Syncfs(dir.fd))
 	}
-	jobs := []func() error{func() error { return unix.Fsync(dir.fd) }}
+	jobs := []func() error{func() error { return s.fsync(dir.fd) }}
 	for _, fd := range more {
-		jobs = append(jobs, func() error { return unix.Fsync(fd) })
+		jobs = append(jobs, func() error { return s.fsync(fd) })
 	}
 	for _, p := range files {
 		jobs = append(jobs, func() error {
@@ -415,20 +456,20 @@ func (s *Space) sync(what string, dir dirfd, files []string, more ...int) error 
 				return err
 			}
 			defer unix.Close(fd)
-			return unix.Fsync(fd)
+			return s.fsync(fd)
 		})
 	}
 	return pathError(what, together(jobs))
 }
 
 // fsyncAt syncs a file or directory.
-func fsyncAt(dir dirfd, p string) error {
+func (s *Space) fsyncAt(dir dirfd, p string) error {
 	fd, err := dir.open(p, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	return unix.Fsync(fd)
+	return s.fsync(fd)
 }
 
 // together runs jobs, wide at a time, and gives the first error.
@@ -606,12 +647,15 @@ func (l *Layer) putBack(o op, fd int) error {
 
 // decide is the point from which the transaction happens.
 func (x *tx) decide() error {
+	if x.small {
+		return x.decideSmall()
+	}
 	x.space.at("intent")
 	if err := unix.Renameat(x.dir.fd, draftName, x.dir.fd, intentName); err != nil {
 		return pathError(intentName, err)
 	}
 	x.space.at("intent-sync")
-	if err := unix.Fsync(x.dir.fd); err != nil {
+	if err := x.space.fsync(x.dir.fd); err != nil {
 		// it may or may not be on the disk; it must not be when we say that it failed
 		return errors.Join(pathError(intentName, err), unix.Renameat(x.dir.fd, intentName, x.dir.fd, draftName))
 	}
@@ -620,13 +664,7 @@ func (x *tx) decide() error {
 
 // forward makes what is decided real, from wherever it is. If that cannot be, it goes back instead.
 func (x *tx) forward() (Receipt, error) {
-	x.loosen()
-	for i := range x.Ops {
-		if err := x.apply(i); err != nil {
-			return Receipt{}, x.abort(err)
-		}
-	}
-	if err := x.tighten(); err != nil {
+	if err := x.change(); err != nil {
 		return Receipt{}, x.abort(err)
 	}
 	if err := x.syncDirs(); err != nil {
@@ -638,7 +676,7 @@ func (x *tx) forward() (Receipt, error) {
 	}
 	r := x.receipt(x.final)
 	synced := make(chan error, 1)
-	go func() { synced <- unix.Fsync(x.dir.fd) }()
+	go func() { synced <- x.space.fsync(x.dir.fd) }()
 	err := x.space.record(r)
 	if err = errors.Join(err, <-synced); err == nil {
 		return r, nil
@@ -648,6 +686,17 @@ func (x *tx) forward() (Receipt, error) {
 		return Receipt{}, errors.Join(err, back)
 	}
 	return Receipt{}, x.abort(fmt.Errorf("record transaction %s: %w", x.Tx, err))
+}
+
+// change applies all operations.
+func (x *tx) change() error {
+	x.loosen()
+	for i := range x.Ops {
+		if err := x.apply(i); err != nil {
+			return err
+		}
+	}
+	return x.tighten()
 }
 
 func (in *intent) receipt(final []Fingerprint) Receipt {
@@ -848,7 +897,7 @@ func (x *tx) tighten() error {
 		o := &x.Ops[i]
 		if o.Post.Kind == Dir && o.Post.Mode&0o700 != 0o700 {
 			fd, name, err := x.space.root.parent(o.Path)
-			if isGone(err) && o.Does == lend {
+			if isGone(err) && (o.Does == lend || x.redoing) {
 				continue // it was lent in order to be deleted
 			}
 			if err != nil {
@@ -857,7 +906,7 @@ func (x *tx) tighten() error {
 			x.space.at("tighten")
 			err = chmodAt(fd, name, o.Post.Ino, o.Post.Mode)
 			unix.Close(fd)
-			if o.Does == lend && (err == unix.ENOENT || err == errReplaced) {
+			if (o.Does == lend || x.redoing) && (err == unix.ENOENT || err == errReplaced) {
 				continue
 			}
 			if err != nil {
@@ -912,10 +961,10 @@ func (x *tx) syncDirs() error {
 		return pathError(".", unix.Syncfs(x.dir.fd))
 	}
 	x.space.at("dirs-sync")
-	jobs := []func() error{func() error { return unix.Fsync(x.dir.fd) }}
+	jobs := []func() error{func() error { return x.space.fsync(x.dir.fd) }}
 	for _, p := range dirs {
 		jobs = append(jobs, func() error {
-			err := fsyncAt(x.space.root, p)
+			err := x.space.fsyncAt(x.space.root, p)
 			if err == unix.EACCES { // shut
 				err = unix.Syncfs(x.dir.fd)
 			}
@@ -930,12 +979,17 @@ func (x *tx) syncDirs() error {
 
 // abort decides durably to go back, and does. It gives the error to report.
 func (x *tx) abort(why error) error {
+	if x.small { // going back looks at what is there, and the power must not take that away
+		if err := x.sync(); err != nil {
+			return errors.Join(why, err)
+		}
+	}
 	x.space.at("abort")
 	if err := unix.Renameat(x.dir.fd, spareName, x.dir.fd, abortName); err != nil {
 		return errors.Join(why, pathError(abortName, err))
 	}
 	x.space.at("abort-sync")
-	if err := unix.Fsync(x.dir.fd); err != nil {
+	if err := x.space.fsync(x.dir.fd); err != nil {
 		return errors.Join(why, pathError(abortName, err))
 	}
 	kept, err := x.backward(why.Error())
@@ -971,10 +1025,14 @@ func (x *tx) backward(why string) (kept []string, err error) {
 		return kept, errors.Join(err, x.unstage())
 	}
 	x.space.at("intent-remove")
-	if err := unix.Unlinkat(x.dir.fd, intentName, 0); err != nil {
-		return kept, pathError(intentName, err)
+	decided := intentName
+	if x.small {
+		decided = recordName
 	}
-	if err := unix.Fsync(x.dir.fd); err != nil {
+	if err := unix.Unlinkat(x.dir.fd, decided, 0); err != nil {
+		return kept, pathError(decided, err)
+	}
+	if err := x.space.fsync(x.dir.fd); err != nil {
 		return kept, pathError(x.name, err)
 	}
 	return kept, errors.Join(x.unstage(), x.remove())
@@ -987,7 +1045,11 @@ func (x *tx) loosen() {
 		if o.Post.Kind != Dir || o.Post.Mode&0o700 == 0o700 && o.Base.Mode&0o700 == 0o700 {
 			continue
 		}
-		if st, _, err := x.state(o); err != nil || st != applied {
+		st, is, err := x.state(o)
+		if x.redoing && is.Kind == Dir && is.Mode == o.Post.Mode { // made again by a recovery that died too
+			st, o.Post.Ino = applied, is.Ino
+		}
+		if err != nil || st != applied {
 			continue
 		}
 		if fd, name, err := x.space.root.parent(o.Path); err == nil {
@@ -1060,7 +1122,10 @@ func (x *tx) keep(o *op) (string, error) {
 // finish hands the displaced objects to the store, where undo finds them, while the caller goes on.
 func (x *tx) finish() {
 	x.space.at("done")
-	err := pathError(doneName, unix.Renameat(x.dir.fd, appliedName, x.dir.fd, doneName))
+	x.handOver(pathError(doneName, unix.Renameat(x.dir.fd, appliedName, x.dir.fd, doneName)))
+}
+
+func (x *tx) handOver(err error) {
 	own := *x
 	if err == nil {
 		own.dir.fd, err = unix.FcntlInt(uintptr(x.dir.fd), unix.F_DUPFD_CLOEXEC, 0) // shares the lock
@@ -1071,13 +1136,13 @@ func (x *tx) finish() {
 	}
 	x.space.background.Go(func() {
 		defer own.dir.close()
-		if err := own.settle(); err != nil {
+		if err := own.adopt(); err != nil {
 			x.space.late(err)
 		}
 	})
 }
 
-func (x *tx) settle() error {
+func (x *tx) adopt() error {
 	for _, o := range x.Ops {
 		if o.Base.Kind != File || o.Does != exchange && o.Does != remove {
 			continue

@@ -172,12 +172,20 @@ func TestConflictAtTheLastMoment(t *testing.T) {
 			os.Remove(r + "/z")
 		},
 	}
+	moments := []string{"big: intent-sync 1", "big: dirs-sync 1", "small: record-sync 1", "small: announce 1"}
+	for _, way := range []string{"big: ", "small: "} {
+		for _, m := range []string{"stage 1", "remove 1", "remove 2", "exchange 1", "exchange 2", "exchange 3", "add 1", "add 3", "chmod 1"} {
+			moments = append(moments, way+m)
+		}
+	}
 	for name, edit := range edits {
-		for _, moment := range []string{"stage 1", "intent-sync 1", "remove 1", "remove 2", "exchange 1", "exchange 2", "exchange 3", "add 1", "add 3", "chmod 1", "dirs-sync 1"} {
+		for _, moment := range moments {
 			t.Run(name+" before "+moment, func(t *testing.T) {
-				at, nth := "", 0
-				fmt.Sscan(moment, &at, &nth)
-				b := open(t, "overlay", map[string]string{"a": "a", "dir/in": "i", "mode": "m", "tree/x": "x", "z": "z"})
+				way, at, nth := "", "", 0
+				fmt.Sscan(moment, &way, &at, &nth)
+				b := &bench{t: t, root: tempDir(t), notes: &notes{}, big: way == "big:"}
+				write(t, b.root, map[string]string{"a": "a", "dir/in": "i", "mode": "m", "tree/x": "x", "z": "z"})
+				b.reopen("overlay")
 				tx := b.tx("t1", b.made(map[string]string{"a": "644 1", "z": "644 2", "mode": "600 m", "tree": "", "new": "644 n", "dir/in": "644 j", "fresh": "/", "fresh/f": "644 f"}))
 				var mine map[string]string
 				b.space.step = func(what string) {

@@ -6,16 +6,22 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/flyingrobots/jitos/sws/sandbox"
+	"github.com/flyingrobots/jitos/warp/cas"
 )
 
 // crashBase and crashChanges hold every kind of change.
@@ -55,6 +61,13 @@ type fileJournal struct{ path string }
 
 func (j fileJournal) Settle() error { return nil }
 
+func (j fileJournal) Len() uint64 {
+	b, _ := os.ReadFile(j.path)
+	return uint64(bytes.Count(b, []byte("\n")))
+}
+
+func (j fileJournal) Announced(r Receipt) error { return j.Collapsed(r) }
+
 func (j fileJournal) Collapsed(r Receipt) error {
 	line := fmt.Sprintf("%s %v %d\n", r.Tx, r.Aborted == "", len(r.Ops))
 	old, err := os.ReadFile(j.path)
@@ -66,11 +79,11 @@ func (j fileJournal) Collapsed(r Receipt) error {
 
 // crash is what the child process does: a collapse that is killed before a given step, in it or in its recovery.
 func crash(root, at string) {
-	n, left := 0, mustAtoi(at)
-	count := os.Getenv("SWS_CRASH_COUNT")
+	var n atomic.Int64
+	left := int64(mustAtoi(at))
+	count, before := os.Getenv("SWS_CRASH_COUNT"), os.Getenv("SWS_CRASH_BEFORE")
 	space := crashOpen(root, func(what string) {
-		n++
-		if n == left {
+		if n.Add(1) == left || what == before {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
@@ -94,14 +107,14 @@ func crash(root, at string) {
 		os.Exit(5)
 	}
 	if count != "" {
-		fmt.Print(n)
+		fmt.Print(n.Load())
 	}
 }
 
 func mustAtoi(s string) int { n, _ := strconv.Atoi(s); return n }
 
 func crashOpen(root string, step func(string)) *Space {
-	space, err := openStepping(root, Options{Journal: fileJournal{filepath.Join(root, Meta, "journal")}}, step)
+	space, err := openStepping(root, Options{Journal: fileJournal{filepath.Join(root, Meta, "journal")}, noSmall: os.Getenv("SWS_CRASH_BIG") != ""}, step)
 	if err != nil {
 		fmt.Println(err)
 		return nil
@@ -128,6 +141,14 @@ func copyOf(t *testing.T, root string) string {
 }
 
 func TestKillBeforeEveryStepLeavesTheOldOrTheNewWorkspace(t *testing.T) {
+	t.Run("small", killEverywhere)
+	t.Run("big", func(t *testing.T) {
+		t.Setenv("SWS_CRASH_BIG", "1")
+		killEverywhere(t)
+	})
+}
+
+func killEverywhere(t *testing.T) {
 	template := tempDir(t)
 	write(t, template, crashBase)
 	before := tree(t, template)
@@ -175,15 +196,29 @@ func TestKillBeforeEveryStepLeavesTheOldOrTheNewWorkspace(t *testing.T) {
 	require.Greater(t, outcomes["new"], 5)
 }
 
-// An unfinished transaction meets an edit that was made after the crash: it goes back, and the edit stays.
-func TestRecoveryGoesBackWhereSomebodyEdited(t *testing.T) {
+// An unfinished transaction meets an edit that was made after the crash. The edit stays. A big one goes back; a small one,
+// which may have been acknowledged, comes before the edit.
+func TestRecoveryMeetsAnEdit(t *testing.T) {
+	t.Run("small", func(t *testing.T) { crashThenEdit(t, recordName, "finished") })
+	t.Run("big", func(t *testing.T) {
+		t.Setenv("SWS_CRASH_BIG", "1")
+		crashThenEdit(t, intentName, "undone")
+	})
+}
+
+func crashThenEdit(t *testing.T, decided, outcome string) {
 	template := tempDir(t)
 	write(t, template, crashBase)
-	out, _ := child(t, copyOf(t, template), 0, "SWS_CRASH_COUNT=1")
+	whole := copyOf(t, template)
+	out, _ := child(t, whole, 0, "SWS_CRASH_COUNT=1")
+	old, after := tree(t, template), tree(t, whole)
+	delete(old, "mod")
+	delete(after, "mod")
+	met := 0
 	for at := 1; at <= mustAtoi(out); at++ {
 		root := copyOf(t, template)
 		child(t, root, at)
-		intent, _ := filepath.Glob(filepath.Join(root, Meta, "tx-*", intentName))
+		left, _ := filepath.Glob(filepath.Join(root, Meta, "tx-*", decided))
 		edit := filepath.Join(root, "edit.tmp")
 		require.NoError(t, os.WriteFile(edit, []byte("edited by hand"), 0o644))
 		require.NoError(t, os.Rename(edit, filepath.Join(root, "mod")))
@@ -193,19 +228,25 @@ func TestRecoveryGoesBackWhereSomebodyEdited(t *testing.T) {
 		b, err := os.ReadFile(filepath.Join(root, "mod"))
 		require.NoError(t, err)
 		require.Equal(t, "edited by hand", string(b), "step %d", at)
-		if len(intent) > 0 {
-			require.Len(t, space.Recovered(), 1)
-			require.Equal(t, "undone", space.Recovered()[0].Outcome, "step %d", at)
-			now, old := tree(t, root), map[string]string{}
-			write(t, filepath.Join(t.TempDir(), "x"), nil)
-			for p, c := range tree(t, template) {
-				old[p] = c
-			}
-			delete(now, "mod")
-			delete(old, "mod")
+		if len(left) == 0 {
+			continue
+		}
+		met++
+		require.Len(t, space.Recovered(), 1, "step %d", at)
+		now := tree(t, root)
+		delete(now, "mod")
+		if space.Recovered()[0].Outcome == "dropped" { // the record was not whole yet
 			require.Equal(t, old, now, "step %d", at)
+			continue
+		}
+		require.Equal(t, outcome, space.Recovered()[0].Outcome, "step %d", at)
+		if outcome == "undone" {
+			require.Equal(t, old, now, "step %d", at)
+		} else {
+			require.Equal(t, after, now, "step %d", at)
 		}
 	}
+	require.Greater(t, met, 5)
 }
 
 func TestNoSpaceLeavesTheWorkspaceAsItWas(t *testing.T) {
@@ -264,4 +305,101 @@ func fillDisk(t *testing.T, path string, room int) {
 	require.NoError(t, unix.Statfs(filepath.Dir(path), &st))
 	n := int(st.Bfree)*int(st.Bsize) - room
 	require.NoError(t, os.WriteFile(path, make([]byte, max(n, 0)), 0o600))
+}
+
+// The power takes the content of a file whose name is there already: it is put there again, unless somebody wrote it.
+func TestRecoveryMendsWhatNeverReachedTheDisk(t *testing.T) {
+	tests := map[string]struct {
+		harm func(p string, mtime time.Time)
+		want string
+	}{
+		"nothing arrived": {func(p string, mtime time.Time) { os.Truncate(p, 0); os.Chtimes(p, mtime, mtime) }, "new"},
+		"zeros arrived":   {func(p string, mtime time.Time) { os.WriteFile(p, make([]byte, 3), 0o644); os.Chtimes(p, mtime, mtime) }, "new"},
+		"emptied by hand": {func(p string, _ time.Time) { os.Truncate(p, 0) }, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			root := tempDir(t)
+			write(t, root, crashBase)
+			_, killed := child(t, root, 0, "SWS_CRASH_BEFORE=done")
+			require.True(t, killed)
+			p := filepath.Join(root, "mod")
+			st, err := os.Stat(p)
+			require.NoError(t, err)
+			time.Sleep(2 * time.Millisecond) // the clock of a file system is no finer
+			tt.harm(p, st.ModTime())
+			space := crashOpen(root, nil)
+			require.NotNil(t, space)
+			require.NoError(t, space.Close())
+			require.Equal(t, "finished", space.Recovered()[0].Outcome)
+			b, err := os.ReadFile(p)
+			require.NoError(t, err)
+			require.Equal(t, tt.want, string(b))
+			has := space.store.Has(cas.Sum([]byte("old")))
+			require.True(t, has, "undo needs what was there before")
+		})
+	}
+}
+
+// A record that became durable before what the journal had to hold decides nothing.
+func TestARecordCountsOnlyOnTopOfItsJournal(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		root := tempDir(t)
+		write(t, root, crashBase)
+		journal := filepath.Join(root, Meta, "journal")
+		require.NoError(t, os.MkdirAll(filepath.Dir(journal), 0o755))
+		require.NoError(t, os.WriteFile(journal, []byte("the run\n"), 0o644))
+		_, killed := child(t, root, 0, "SWS_CRASH_BEFORE=remove")
+		require.True(t, killed)
+		if lost {
+			require.NoError(t, os.Truncate(journal, 0))
+		}
+		space := crashOpen(root, nil)
+		require.NotNil(t, space)
+		require.NoError(t, space.Close())
+		require.Equal(t, map[bool]string{false: "finished", true: "dropped"}[lost], space.Recovered()[0].Outcome)
+		b, err := os.ReadFile(filepath.Join(root, "mod"))
+		require.NoError(t, err)
+		require.Equal(t, map[bool]string{false: "new", true: "old"}[lost], string(b))
+	}
+}
+
+// Kills at moments that nobody chose. SWS_KILLS says how many; a change of collapse.go or small.go wants 10,000.
+func TestKillAtAnyMoment(t *testing.T) {
+	kills := 20
+	if n := mustAtoi(os.Getenv("SWS_KILLS")); n > 0 {
+		kills = n
+	}
+	for _, way := range []string{"", "1"} {
+		t.Setenv("SWS_CRASH_BIG", way)
+		template := tempDir(t)
+		write(t, template, crashBase)
+		whole := copyOf(t, template)
+		began := time.Now()
+		child(t, whole, 0)
+		took := time.Since(began)
+		before, after := tree(t, template), tree(t, whole)
+		for range kills / 2 {
+			root := filepath.Join(t.TempDir(), "w")
+			require.NoError(t, exec.Command("cp", "-a", template, root).Run())
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), "SWS_CRASH_ROOT="+root)
+			require.NoError(t, cmd.Start())
+			time.Sleep(time.Duration(rand.Int64N(int64(took))))
+			require.NoError(t, cmd.Process.Kill())
+			cmd.Wait() // it was killed, or was faster
+			_, err := os.Stat(filepath.Join(root, Meta, "acknowledged"))
+			acknowledged := err == nil
+			space := crashOpen(root, nil)
+			require.NotNil(t, space)
+			require.NoError(t, space.Close())
+			now := tree(t, root)
+			if acknowledged || fmt.Sprint(now) != fmt.Sprint(before) {
+				require.Equal(t, after, now)
+			}
+			journal, _ := os.ReadFile(filepath.Join(root, Meta, "journal"))
+			require.Equal(t, fmt.Sprint(now) == fmt.Sprint(after), bytes.Contains(journal, []byte("t1 true")))
+			require.NoError(t, sandbox.Clean(root))
+		}
+	}
 }

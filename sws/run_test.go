@@ -27,6 +27,7 @@ type bench struct {
 
 	memory string // the space's memoryFS
 	small  bool   // commands are
+	big    bool   // no collapse is decided by a record
 }
 
 // notes is a journal in memory.
@@ -37,6 +38,9 @@ type notes struct {
 }
 
 func (n *notes) Settle() error { return n.unsettled }
+func (n *notes) Len() uint64   { return uint64(len(n.receipts)) }
+
+func (n *notes) Announced(r Receipt) error { return n.Collapsed(r) }
 
 func (n *notes) Collapsed(r Receipt) error {
 	if n.err != nil {
@@ -81,7 +85,7 @@ func tempDir(t testing.TB) string {
 
 func (b *bench) reopen(overlay string) {
 	var err error
-	b.space, err = Open(b.root, Options{Slots: 2, Overlay: overlay, Journal: b.notes, memoryFS: b.memory})
+	b.space, err = Open(b.root, Options{Slots: 2, Overlay: overlay, Journal: b.notes, memoryFS: b.memory, noSmall: b.big})
 	require.NoError(b.t, err)
 	space := b.space
 	b.t.Cleanup(func() { space.Close() })

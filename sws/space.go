@@ -27,7 +27,9 @@ type Options struct {
 	Journal Journal    // nil: collapses are not recorded
 	Store   *cas.Store // nil: the workspace's own, in .jitos/objects
 
-	memoryFS string // tests have another; "" is where Linux has it
+	memoryFS string             // tests have another; "" is where Linux has it
+	noSmall  bool               // tests have no transaction decided by a record
+	fsync    func(fd int) error // tests leave it out; nil: the kernel's
 }
 
 // Space is a workspace: a tree of files that people own, and what is ours in its directory .jitos. Safe for concurrent
@@ -45,6 +47,7 @@ type Space struct {
 
 	mu         sync.Mutex // one transaction at a time; between processes a lock on meta says so
 	recovered  []Recovery
+	announced  *tx // the small one that is to be settled
 	background sync.WaitGroup
 	lateMu     sync.Mutex
 	lateErr    error
@@ -141,6 +144,14 @@ func (s *Space) at(what string) {
 	}
 }
 
+// fsync makes a file or directory durable.
+func (s *Space) fsync(fd int) error {
+	if s.options.fsync != nil {
+		return s.options.fsync(fd)
+	}
+	return unix.Fsync(fd)
+}
+
 // late keeps an error of what goes on in the background.
 func (s *Space) late(err error) {
 	s.lateMu.Lock()
@@ -175,7 +186,11 @@ func (s *Space) recoverAll() error {
 	}
 	for _, n := range list {
 		if id, ok := strings.CutPrefix(n, "tx-"); ok {
-			if err := s.recover(id, n); err != nil && !errors.Is(err, ErrBusy) { // a busy one is being cleaned up
+			err := s.recover(id, n)
+			if errors.Is(err, ErrBusy) && !s.unsettled(n) {
+				continue // it is being cleaned up
+			}
+			if err != nil {
 				return fmt.Errorf("recover transaction %s: %w", id, err)
 			}
 		}
@@ -210,16 +225,19 @@ func (s *Space) recover(id, name string) error {
 		x.intent, x.final = in, make([]Fingerprint, len(in.Ops))
 		return true, nil
 	}
+	if decided, err := s.recoverSmall(x); err != nil || decided {
+		return err
+	}
 	done, err := record(doneName)
 	if err != nil || done {
-		return errors.Join(err, x.settleIf(done))
+		return errors.Join(err, x.adoptIf(done))
 	}
 	applied, err := record(appliedName)
 	if err != nil {
 		return err
 	}
 	if applied {
-		if err := errors.Join(x.look(), unix.Fsync(x.dir.fd)); err != nil {
+		if err := errors.Join(x.look(), s.fsync(x.dir.fd)); err != nil {
 			return err
 		}
 		if err := s.record(x.receipt(x.final)); err != nil {
@@ -260,11 +278,11 @@ func (s *Space) recover(id, name string) error {
 	return nil
 }
 
-func (x *tx) settleIf(done bool) error {
+func (x *tx) adoptIf(done bool) error {
 	if !done {
 		return nil
 	}
-	return x.settle()
+	return x.adopt()
 }
 
 func readSmall(d dirfd, p string) ([]byte, error) {
@@ -339,6 +357,7 @@ func (s *Space) Close() error {
 		err = s.running.close()
 	}
 	s.running, s.backendErr = nil, fs.ErrClosed
+	err = errors.Join(err, s.Settle())
 	s.background.Wait()
 	if s.options.Store == nil {
 		err = errors.Join(err, s.store.Close())
@@ -354,6 +373,9 @@ func (s *Space) Close() error {
 // else it is a conflict and nothing changes. Undoing the receipt that it gives does it again. A directory that has got
 // something else in it stays.
 func (s *Space) Undo(ctx context.Context, tx string, done []Done, note []byte) (Receipt, error) {
+	if err := s.Settle(); err != nil {
+		return Receipt{}, err
+	}
 	s.background.Wait() // the old contents may be on their way to the store
 	was := make(map[string]Done, len(done))
 	for _, d := range done {

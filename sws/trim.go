@@ -130,6 +130,9 @@ type op struct {
 	Stage         string // name in the transaction's directory: of the new object, and then of the old one
 }
 
+// brings tells whether there is a new object.
+func (o *op) brings() bool { return o.Does == add || o.Does == exchange }
+
 type action byte
 
 const (
