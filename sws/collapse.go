@@ -115,6 +115,12 @@ func (s *Space) commit(ctx context.Context, base *Base, set int, t Transaction) 
 	if err != nil {
 		return Receipt{}, err
 	}
+	lives := false // until it is settled
+	defer func() {
+		if !lives {
+			x.dir.close()
+		}
+	}()
 	err = x.stage(ctx, froms)
 	if err == nil && !x.small {
 		err = x.prepare()
@@ -126,14 +132,13 @@ func (s *Space) commit(ctx context.Context, base *Base, set int, t Transaction) 
 		err = x.decide()
 	}
 	if err != nil {
-		err = errors.Join(err, x.unstage(), x.remove())
-		x.dir.close()
-		return Receipt{}, err
+		return Receipt{}, errors.Join(err, x.unstage(), x.remove())
 	}
 	if x.small {
-		return x.announce()
+		r, err := x.announce()
+		lives = err == nil
+		return r, err
 	}
-	defer x.dir.close()
 	r, err := x.forward()
 	if err != nil {
 		return Receipt{}, err

@@ -96,9 +96,7 @@ func (x *tx) announce() (Receipt, error) {
 		}
 	}
 	if err != nil {
-		err = x.abort(err)
-		x.dir.close()
-		return Receipt{}, err
+		return Receipt{}, x.abort(err)
 	}
 	x.synced = make(chan error, 1)
 	x.space.announced = x
