@@ -6,7 +6,20 @@ func (*planCmd) Help() string {
 	return `Each step says why it will run or not. Nothing is run and nothing is written.
 
   jitos plan                      the default of the workflow
-  jitos plan image tag=v3         a task with an argument`
+  jitos plan image tag=v3         a task with an argument
+  jitos plan --format dot         a drawing of what comes after what, and why, for Graphviz
+  jitos plan -o today.plan        a plan to keep: jitos apply today.plan carries out that and nothing else`
+}
+
+func (*compileCmd) Help() string {
+	return `What the planner searches: the facts, with what holds of those that are observed now; and the tasks, with what their rules match, remove and add, or the methods that there are. docs/planning.md says what it does with them.`
+}
+
+func (*importHDDLCmd) Help() string {
+	return `The plans of the workflow are those of the problem; its steps run nothing.
+
+  jitos import hddl domain.hddl problem.hddl
+  jitos plan --format hddl        the plan in the format of the competition`
 }
 
 func (*applyCmd) Help() string {
