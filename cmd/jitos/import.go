@@ -34,7 +34,7 @@ func (c *importFileCmd) run(_ context.Context, s *session) error {
 		return err
 	}
 	if made.Incomplete > 0 {
-		s.note(fmt.Sprintf("%d of the tasks have a comment that says what was not translated.", made.Incomplete))
+		s.note(fmt.Sprintf("Not everything could be translated: see the comments in it (%d).", made.Incomplete))
 	}
 	return writeImported(s, cmp.Or(c.Output, filepath.Join(filepath.Dir(c.File), "main"+lang.Extension)), made.Text)
 }

@@ -90,22 +90,27 @@ func (w *Workflow) Input(foreign string) string { return unique(w.inputs, foreig
 
 var illegal = regexp.MustCompile(`[^a-z0-9_-]+`)
 
-// Legal is a foreign name as one of the language.
-func Legal(foreign, otherwise string) string {
+// unique is a foreign name as one of the language that is not taken.
+func unique(taken map[string]bool, foreign, otherwise string) string {
 	name := strings.Trim(illegal.ReplaceAllString(strings.ToLower(foreign), "-"), "-_")
 	if name = strings.TrimLeft(name, "-_0123456789"); name == "" {
-		return otherwise
+		name = otherwise
 	}
-	return name
-}
-
-func unique(taken map[string]bool, foreign, otherwise string) string {
-	name := Legal(foreign, otherwise)
 	for base, n := name, 2; taken[name]; n++ {
 		name = fmt.Sprintf("%s-%d", base, n)
 	}
 	taken[name] = true
 	return name
+}
+
+// Params makes legal names of the foreign ones of a task's parameters.
+func Params(foreign []string) []string {
+	taken := map[string]bool{}
+	var out []string
+	for _, name := range foreign {
+		out = append(out, unique(taken, name, "arg"))
+	}
+	return out
 }
 
 // Variable declares a variable with a constant default.
@@ -143,21 +148,26 @@ func (w *Workflow) Tasks() (names []string) {
 	return names
 }
 
-// Incomplete is how many places have a comment on what was not translated.
+// Incomplete is how many tasks, and places outside of tasks, have a comment on what was not translated.
 func (w *Workflow) Incomplete() int {
 	n := len(w.notes)
 	for _, t := range w.tasks {
-		n += len(t.Comments)
+		if slices.ContainsFunc(t.Comments, func(c string) bool { return strings.HasPrefix(c, NotTranslated) }) {
+			n++
+		}
 	}
 	return n
 }
+
+// NotTranslated begins a comment that says what has no translation.
+const NotTranslated = "Not translated: "
 
 // HCL is the text of the workflow, not laid out yet.
 func (w *Workflow) HCL(head string) string {
 	var b strings.Builder
 	b.WriteString(comment(head))
 	for _, n := range w.notes {
-		b.WriteString("\n" + comment("Not translated: "+n))
+		b.WriteString("\n" + comment(NotTranslated+n))
 	}
 	if w.Default != "" {
 		fmt.Fprintf(&b, "\njitos {\n default = task.%s # what `jitos apply` means without a name\n}\n", w.Default)

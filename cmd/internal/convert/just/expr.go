@@ -108,7 +108,7 @@ func (t *translator) translate(e expr, r *recipe, name string) (convert.Text, er
 			return nil, err
 		}
 		if !text.Known() {
-			return nil, errors.New("a decision about the output of a command")
+			return nil, errors.New("an expression over what is only known as a command runs")
 		}
 		args = append(args, text.Expr())
 		exprs = append(exprs, text.Expr())
@@ -153,7 +153,7 @@ func (t *translator) name(name string, r *recipe) (convert.Text, error) {
 	if r != nil {
 		for _, p := range r.params {
 			if p.name == name {
-				return convert.Code("param." + convert.Legal(name, "arg")), nil
+				return convert.Code("param." + p.param), nil
 			}
 		}
 	}

@@ -136,7 +136,7 @@ func lists(r *recipe) bool {
 // params are the parameters of a recipe and the arguments that hand them on.
 func (t *translator) params(r *recipe) (params []convert.Param, with []convert.Arg) {
 	for _, p := range r.params {
-		name := convert.Legal(p.name, "arg")
+		name := p.param
 		param := convert.Param{Name: name}
 		if p.variadic != 0 {
 			param.Description = "one or more, separated by blanks"
@@ -162,17 +162,17 @@ func (t *translator) recipe(r *recipe) {
 	task.Params, _ = t.params(r)
 	stages, err := t.stages(r)
 	if err != nil {
-		task.Comments = append(task.Comments, fmt.Sprintf("Not translated: %s. just runs it.", err))
+		task.Comments = append(task.Comments, convert.NotTranslated+err.Error()+". just runs it.")
 		stages = []convert.Stage{{Command: t.wrapped(r)}}
 	}
 	if lists(r) {
 		task.Comments = append(task.Comments, "In place of this: jitos list")
 	}
 	if _, ok := r.attributes["confirm"]; ok {
-		task.Comments = append(task.Comments, "Not translated: just asks before it runs this.")
+		task.Comments = append(task.Comments, convert.NotTranslated+"just asks before it runs this.")
 	}
 	if _, ok := r.attributes["no-cd"]; ok {
-		task.Comments = append(task.Comments, "Not translated: no-cd. It runs in the workspace, wherever jitos is called.")
+		task.Comments = append(task.Comments, convert.NotTranslated+"no-cd. It runs in the workspace, wherever jitos is called.")
 	}
 	task.Stages = stages
 	t.w.Add(task)
@@ -182,7 +182,7 @@ func (t *translator) recipe(r *recipe) {
 func (t *translator) wrapped(r *recipe) *convert.Command {
 	argv, rest := fmt.Sprintf("[%q, %q", "just", r.name), ""
 	for _, p := range r.params {
-		name := "param." + convert.Legal(p.name, "arg")
+		name := "param." + p.param
 		if p.variadic != 0 {
 			rest = fmt.Sprintf("compact(split(\" \", %s))", name)
 		} else {
@@ -300,7 +300,7 @@ func (t *translator) calls(r *recipe, list []dependency) (out []convert.Call, er
 					break
 				}
 			}
-			call.With = append(call.With, convert.Arg{Name: convert.Legal(p.name, "arg"), Value: convert.Join(texts, " ")})
+			call.With = append(call.With, convert.Arg{Name: p.param, Value: convert.Join(texts, " ")})
 		}
 		out = append(out, call)
 	}
@@ -434,7 +434,7 @@ func (t *translator) command(r *recipe, s *convert.Script) (*convert.Command, er
 	}
 	for _, p := range r.params {
 		if p.export || t.on("export") {
-			c.Env = append(c.Env, convert.Arg{Name: p.name, Value: convert.Code("param." + convert.Legal(p.name, "arg"))})
+			c.Env = append(c.Env, convert.Arg{Name: p.name, Value: convert.Code("param." + p.param)})
 		}
 	}
 	if d := r.attributes["working-directory"]; len(d) > 0 {

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/flyingrobots/jitos/cmd/internal/convert"
 )
 
 // file is what a justfile says.
@@ -34,7 +36,8 @@ type recipe struct {
 
 type parameter struct {
 	name     string
-	variadic byte // '+', '*', or 0
+	param    string // of the task
+	variadic byte   // '+', '*', or 0
 	export   bool
 	value    *expr
 }
@@ -285,6 +288,13 @@ func (r *reader) recipe(doc string, attributes map[string][]string) {
 			p.value = &v
 		}
 		out.params = append(out.params, p)
+	}
+	var names []string
+	for _, p := range out.params {
+		names = append(names, p.name)
+	}
+	for i, name := range convert.Params(names) {
+		out.params[i].param = name
 	}
 	list := &out.before
 	for r.blanks(false); r.at < len(r.src) && r.src[r.at] != '\n' && r.src[r.at] != '#'; r.blanks(false) {

@@ -190,10 +190,8 @@ func (p *precondition) UnmarshalYAML(n *yaml.Node) error {
 	return n.Decode((*plain)(p))
 }
 
-type requirement struct {
-	Name string
-	Enum []string
-}
+// requirement is a variable that a task needs; which values it may have is not looked at.
+type requirement struct{ Name string }
 
 // UnmarshalYAML is how yaml reads it.
 func (r *requirement) UnmarshalYAML(n *yaml.Node) error {
@@ -257,11 +255,11 @@ func (r *reader) include(name string, f *file, space string, n *yaml.Node) error
 	} else if err = n.Decode(&in); err != nil {
 		return fmt.Errorf("%s: include %s: %w", name, space, err)
 	}
-	if strings.Contains(in.Taskfile+in.Dir, "{{") || strings.Contains(in.Taskfile, "://") || in.Flatten {
+	at := path.Join(path.Dir(name), in.Taskfile)
+	if strings.Contains(in.Taskfile+in.Dir, "{{") || strings.Contains(in.Taskfile, "://") || in.Flatten || !fs.ValidPath(at) {
 		r.notes = append(r.notes, fmt.Sprintf("the include %s of %s; its tasks run by `task %[1]s:TASK`.", space, in.Taskfile))
 		return nil
 	}
-	at := path.Join(path.Dir(name), in.Taskfile)
 	candidates := []string{at}
 	if info, err := fs.Stat(r.fsys, at); err == nil && info.IsDir() {
 		candidates = nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -27,7 +28,7 @@ func Read(w *convert.Workflow, fsys fs.FS, name string) (int, error) {
 	for _, n := range r.notes {
 		w.Note("%s", n)
 	}
-	t := &translator{w: w, reader: r, params: map[*task]map[string]bool{}, globals: map[*file]map[string]convert.Text{}, rest: map[*task]bool{}}
+	t := &translator{w: w, reader: r, params: map[*task]map[string]string{}, globals: map[*file]map[string]convert.Text{}, rest: map[*task]bool{}}
 	t.all()
 	return len(r.tasks), nil
 }
@@ -36,7 +37,7 @@ func Read(w *convert.Workflow, fsys fs.FS, name string) (int, error) {
 type translator struct {
 	*reader
 	w       *convert.Workflow
-	params  map[*task]map[string]bool // the variables that callers give
+	params  map[*task]map[string]string // the variables that callers give → parameters
 	globals map[*file]map[string]convert.Text
 	rest    map[*task]bool // tasks that ask for CLI_ARGS
 }
@@ -53,6 +54,7 @@ func (t *translator) all() {
 		}
 	}
 	t.findParams()
+	t.nameParams()
 	for _, f := range t.files {
 		t.globals[f] = map[string]convert.Text{}
 		s := t.scope(&task{file: f}, nil)
@@ -129,9 +131,9 @@ func (t *translator) find(x *task, name string) *task {
 func (t *translator) findParams() {
 	give := func(x *task, name string) {
 		if t.params[x] == nil {
-			t.params[x] = map[string]bool{}
+			t.params[x] = map[string]string{}
 		}
-		t.params[x][name] = true
+		t.params[x][name] = ""
 	}
 	for _, x := range t.tasks {
 		for _, v := range x.Requires.Vars {
@@ -156,7 +158,23 @@ func (t *translator) findParams() {
 	}
 }
 
+// nameParams names the parameters of all tasks.
+func (t *translator) nameParams() {
+	for _, x := range t.tasks {
+		given := t.given(x)
+		for i, name := range convert.Params(append([]string{cliArgs}, given...))[1:] {
+			t.params[x][given[i]] = name
+		}
+	}
+}
+
+// cliArgs is the parameter for what Task is given after --.
+const cliArgs = "cli_args"
+
 var itself = regexp.MustCompile(`\.(\w+)`)
+
+// given are the variables that callers of a task give, sorted.
+func (t *translator) given(x *task) []string { return slices.Sorted(maps.Keys(t.params[x])) }
 
 // own reports whether a variable of a task is what the caller gives, with a default.
 func own(v variable) bool {
@@ -169,13 +187,8 @@ func (t *translator) scope(x *task, script *convert.Script) *scope {
 
 // parameters are the parameters of a task.
 func (t *translator) parameters(x *task) (out []convert.Param, err error) {
-	var names []string
-	for name := range t.params[x] {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		p := convert.Param{Name: convert.Legal(name, "arg")}
+	for _, name := range t.given(x) {
+		p := convert.Param{Name: t.params[x][name]}
 		required := slices.ContainsFunc(x.Requires.Vars, func(r requirement) bool { return r.Name == name })
 		s := t.scope(x, nil)
 		text := convert.Text{} // what it is without a caller
@@ -195,7 +208,7 @@ func (t *translator) parameters(x *task) (out []convert.Param, err error) {
 		out = append(out, p)
 	}
 	if t.rest[x] {
-		out = append(out, convert.Param{Name: "cli_args", Default: &convert.Text{}, Description: "What Task is given after --"})
+		out = append(out, convert.Param{Name: cliArgs, Default: &convert.Text{}, Description: "What Task is given after --"})
 	}
 	return out, nil
 }
@@ -208,14 +221,14 @@ func (t *translator) task(x *task) {
 		out.Params, err = t.parameters(x)
 	}
 	if err != nil {
-		out.Comments = append(out.Comments, fmt.Sprintf("Not translated: %s. task runs it.", err))
+		out.Comments = append(out.Comments, convert.NotTranslated+err.Error()+". task runs it.")
 		out.Params, stages = t.wrapped(x)
 	}
 	if lists(x) {
 		out.Comments = append(out.Comments, "In place of this: jitos list")
 	}
 	if x.Prompt != nil {
-		out.Comments = append(out.Comments, "Not translated: task asks before it runs this.")
+		out.Comments = append(out.Comments, convert.NotTranslated+"task asks before it runs this.")
 	}
 	out.Stages = stages
 	t.w.Add(out)
@@ -237,19 +250,14 @@ func (t *translator) wrapped(x *task) (params []convert.Param, stages []convert.
 		argv = append(argv, `"--yes"`)
 	}
 	argv = append(argv, convert.Lit(x.name).Expr())
-	var names []string
-	for name := range t.params[x] {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		p := convert.Legal(name, "arg")
+	for _, name := range t.given(x) {
+		p := t.params[x][name]
 		params = append(params, convert.Param{Name: p})
 		argv = append(argv, fmt.Sprintf(`"%s=${param.%s}"`, name, p))
 	}
 	exec := "[" + strings.Join(argv, ", ") + "]"
 	if t.rest[x] {
-		params = append(params, convert.Param{Name: "cli_args", Default: &convert.Text{}, Description: "What Task is given after --"})
+		params = append(params, convert.Param{Name: cliArgs, Default: &convert.Text{}, Description: "What Task is given after --"})
 		exec = fmt.Sprintf("concat([%s, \"--\"], compact(split(\" \", param.cli_args)))", strings.Join(argv, ", "))
 	}
 	return params, []convert.Stage{{Command: &convert.Command{Exec: exec}}}
@@ -416,14 +424,20 @@ func (t *translator) call(x *task, s *scope, c command) (convert.Call, error) {
 	call := convert.Call{Task: y.task}
 	for i := range c.Vars {
 		v := &c.Vars[i]
-		if !t.params[y][v.name] {
+		param, ok := t.params[y][v.name]
+		if !ok {
 			continue // y has its own
 		}
 		value, err := s.variable(&variable{text: v.text, sh: v.sh, list: v.list, odd: v.odd}, s.dir(x.Dir))
 		if err != nil {
 			return convert.Call{}, err
 		}
-		call.With = append(call.With, convert.Arg{Name: convert.Legal(v.name, "arg"), Value: value})
+		call.With = append(call.With, convert.Arg{Name: param, Value: value})
+	}
+	for _, r := range y.Requires.Vars {
+		if t.params[y][r.Name] != "" && !slices.ContainsFunc(c.Vars, func(v variable) bool { return v.name == r.Name }) {
+			return convert.Call{}, fmt.Errorf("%s without its variable %s", y.name, r.Name)
+		}
 	}
 	slices.SortFunc(call.With, func(a, b convert.Arg) int { return strings.Compare(a.Name, b.Name) })
 	return call, nil
@@ -550,7 +564,9 @@ func (b *builder) flush() error {
 	if err != nil || !dir.Known() {
 		return errors.Join(err, errCommand)
 	}
-	if c, _ := dir.Constant(); c != "." {
+	if c, _ := dir.Constant(); strings.HasPrefix(c+"/", "../") || path.IsAbs(c) {
+		return errors.New("a directory outside of the workspace")
+	} else if c != "." {
 		command.Dir = dir
 	}
 	if len(b.stages) == 0 && len(b.x.Sources) > 0 && b.x.Method != "none" && b.x.file.Method != "none" {
@@ -577,6 +593,9 @@ func (b *builder) sources() (string, error) {
 	var in, out []string
 	for _, g := range b.x.Sources {
 		text, err := b.scope(b.x, nil).text(b.s.dir(g.Pattern + g.Exclude))
+		if strings.HasPrefix(b.s.dir(g.Pattern+g.Exclude), "../") {
+			err = errors.New("sources outside of the workspace")
+		}
 		if err != nil {
 			return "", err
 		}

@@ -150,11 +150,11 @@ func (s *scope) lookup(name string) (convert.Text, error) {
 		return item, nil
 	}
 	looking := slices.Contains(s.looking, name)
-	if v := find(s.task.Vars, name); v != nil && !looking && !s.params[s.task][name] {
+	if v := find(s.task.Vars, name); v != nil && !looking && s.params[s.task][name] == "" {
 		return s.variable(v, s.dir(s.task.Dir))
 	}
-	if s.params[s.task][name] {
-		return convert.Code("param." + convert.Legal(name, "arg")), nil
+	if p := s.params[s.task][name]; p != "" {
+		return convert.Code("param." + p), nil
 	}
 	return s.global(name)
 }
@@ -189,7 +189,7 @@ func (s *scope) global(name string) (convert.Text, error) {
 		return nil, errors.New("TASKFILE_DIR of an included file")
 	case "CLI_ARGS":
 		s.rest[s.task] = true
-		return convert.Code("param.cli_args"), nil
+		return convert.Code("param." + cliArgs), nil
 	case "TASKFILE", "ROOT_TASKFILE", "TASK_EXE", "CHECKSUM", "TIMESTAMP", "ALIAS", "CLI_ARGS_LIST", "CLI_FORCE", "CLI_SILENT", "CLI_VERBOSE", "CLI_OFFLINE", "TASK_VERSION", "MATCH", "TASK_DIR":
 		return nil, fmt.Errorf("the variable %s", name)
 	}
