@@ -1,4 +1,7 @@
 # A Go module: its commands, its tests, package by package, and what looks after its code.
+#
+# Packages may embed any file, so what compiles them looks at all files. A test looks at the files of its package, at its
+# testdata, at what `tests_read` names, and at the code that it is made of.
 
 variable "dir" {
   description = "Where go.mod is"
@@ -42,6 +45,12 @@ variable "generated" {
   default     = []
 }
 
+variable "tests_read" {
+  description = "What tests read outside of their packages, as patterns below dir"
+  type        = list(string)
+  default     = []
+}
+
 locals {
   at     = var.dir == "." ? "" : "${trimsuffix(var.dir, "/")}/"
   caches = { GOCACHE = "go-build", GOMODCACHE = "go-mod" }
@@ -52,7 +61,6 @@ locals {
   commands = toset([for f in local.sources : dirname(f) if basename(f) == "main.go"])
   tested   = toset([for f in local.sources : dirname(f) if endswith(f, "_test.go")])
   version  = fileset("${local.at}go.mod", "${local.at}go.sum", "${local.at}go.work")
-  inputs   = concat(tolist(local.version), ["${local.at}*.go", "${local.at}**/*.go"])
   flags    = join(" ", [for f in var.flags : "'${f}'"])
   packages = join(" ", [for p in var.packages : "'${p}'"])
   first    = length(var.generated) > 0
@@ -109,7 +117,6 @@ task "generate-any" {
 task "compile" {
   description = "Compile every package"
   needs       = [task.ready]
-  inputs      = local.inputs
   outputs     = []
   dir         = var.dir
   env         = var.env
@@ -121,7 +128,6 @@ task "command" {
   description = "Build a command"
   for_each    = local.commands
   needs       = [task.ready]
-  inputs      = local.inputs
   outputs     = ["${local.at}${var.bin}/${local.names[each.key]}"]
   dir         = var.dir
   env         = var.env
@@ -138,7 +144,7 @@ task "test" {
   description = "Test a package"
   for_each    = local.tested
   needs       = [task.ready]
-  inputs      = [for f in concat(tolist(local.version), ["${each.key}/*", "${each.key}/testdata/**"]) : trimprefix(f, "./")]
+  inputs      = [for f in concat(tolist(local.version), ["${each.key}/*", "${each.key}/testdata/**"], [for r in var.tests_read : "${local.at}${r}"]) : trimprefix(f, "./")]
   outputs     = []
   deps_file   = "${local.at}.jitos-test-${sha1(each.key)}.json"
   dir         = var.dir
@@ -155,7 +161,6 @@ task "test" {
 task "vet" {
   description = "Look for suspicious code"
   needs       = [task.ready]
-  inputs      = local.inputs
   outputs     = []
   dir         = var.dir
   env         = var.env
@@ -165,7 +170,7 @@ task "vet" {
 
 task "format" {
   description = "Check that gofmt has nothing to say"
-  inputs      = local.inputs
+  inputs      = ["${local.at}*.go", "${local.at}**/*.go"]
   outputs     = []
   dir         = var.dir
   exec        = concat(["sh", "-c", "l=$(gofmt -l \"$@\") && [ -z \"$l\" ] || { echo \"not as gofmt writes them:\"; echo \"$l\"; exit 1; }", "sh"], [for f in local.sources : trimprefix(f, local.at)])
@@ -193,7 +198,6 @@ method "lint" "vet" {
 
 task "golangci-lint" {
   needs   = [task.ready]
-  inputs  = concat(local.inputs, tolist(fileset("${local.at}.golangci.*")))
   outputs = []
   dir     = var.dir
   env     = merge({ GOLANGCI_LINT_CACHE = "/tmp/golangci-lint" }, var.env)
@@ -203,7 +207,6 @@ task "golangci-lint" {
 
 task "staticcheck" {
   needs   = [task.ready]
-  inputs  = local.inputs
   outputs = []
   dir     = var.dir
   env     = merge({ STATICCHECK_CACHE = "/tmp/staticcheck" }, var.env)

@@ -46,8 +46,9 @@ task "archive" {
 
 task "changelog" {
   description = "List the commits since the last tag"
-  inputs      = fileset(".git/HEAD", ".git/packed-refs", ".git/refs/**")
+  inputs      = []
   outputs     = [var.changes]
+  cache       = false # where the commits are differs between clones, work trees and submodules
   run         = <<-SH
     since='${var.since}'
     here=$(git describe --tags --exact-match 2> /dev/null) || here=
