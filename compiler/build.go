@@ -151,7 +151,9 @@ func (b *build) prepare(u *unit) {
 		return
 	}
 	if b.deferring {
-		u.waits = b.awaited(b.resultRefs(true, commandOf(t.Task)...))
+		if b.deferring {
+			u.waits = b.awaited(b.resultRefs(true, commandOf(t.Task)...))
+		}
 	}
 	if t.Primitive() && !u.lifted {
 		u.ground = b.fill(t.Task, u.name, u.frame.env)

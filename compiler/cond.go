@@ -404,7 +404,7 @@ func (b *build) rules(u *unit) {
 func (u *unit) params() (out []string) {
 	switch {
 	case u.wraps != nil:
-		return u.wraps.vars
+		return u.wraps
 	case u.lifted:
 		for _, p := range u.task.params {
 			out = append(out, "param."+p.Name)

@@ -51,7 +51,7 @@ func (n *names) resultRefs(bare bool, list ...hcl.Expression) (out []resultRef) 
 			case t == nil || ref.Attr == "" && (t.ForEach == nil || ref.Key != nil || !bare):
 			case ref.Key == nil && t.ForEach != nil || ref.Key == nil && len(t.members) == 1:
 				for _, m := range t.members {
-					out = append(out, resultRef{m, t.Result != nil})
+					out = append(out, resultRef{m, t.Result != nil && ref.Attr != "outputs"})
 				}
 			case ref.Key != nil:
 				if key, ok := n.text(ref.Key, nil); ok && t.byKey[key] != nil {
@@ -114,6 +114,9 @@ func (b *build) awaited(refs []resultRef) (out []string) {
 
 // resultNeeds makes the tasks whose values u refers to needs of u.
 func (b *build) resultNeeds(u *unit) {
+	if !b.deferring {
+		return
+	}
 	if !b.deferring {
 		return
 	}
@@ -395,21 +398,13 @@ func begin(u *unit, args []htn.Term) htn.Term {
 	})
 }
 
-// wrapper stands for a step of a method whose task, arguments or number hang on the results of other steps.
-type wrapper struct {
-	method *lang.Method
-	step   *lang.Step
-	refs   []string // the other steps
-	vars   []string // its parameters
-}
-
 // wrap makes the unit that stands for s: for each way that has led here, and whose results are known, the steps that it
 // means then; else an open one.
 func (b *build) wrap(u *unit, m *lang.Method, s *lang.Step, f *frame, refs []string) (*unit, []htn.Term) {
-	w := &unit{name: u.name + "." + m.Name + "." + s.Name, rng: s.Range, depth: u.depth, wraps: &wrapper{method: m, step: s, refs: refs}}
-	w.wraps.vars = append(slices.Sorted(maps.Keys(f.lifted)), way)
-	args := make([]htn.Term, len(w.wraps.vars))
-	for i, v := range w.wraps.vars {
+	w := &unit{name: u.name + "." + m.Name + "." + s.Name, rng: s.Range, depth: u.depth}
+	w.wraps = append(slices.Sorted(maps.Keys(f.lifted)), way)
+	args := make([]htn.Term, len(w.wraps))
+	for i, v := range w.wraps {
 		args[i] = htn.V(v)
 	}
 	if len(b.results) == 0 { // types are checked before anything is known

@@ -78,7 +78,7 @@ type unit struct {
 	open   []string
 	behind bool
 	waits  []string // the same for its command
-	wraps  *wrapper // it stands for a step of a method that hangs on results
+	wraps  []string // it stands for a step of a method that hangs on results: its parameters
 }
 
 // derived is a value that a condition or an effect computes from parameters.
