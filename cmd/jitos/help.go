@@ -115,6 +115,12 @@ func (*swsCollapseCmd) Help() string {
   jitos sws collapse 11 --keep=workspace`
 }
 
+func (*swsRebaseCmd) Help() string {
+	return `For a set whose files were changed in the workspace since: its target runs again on top of them, what is known costs nothing, and the result is held as a new set. The old set goes; if the run fails it stays.
+
+  jitos sws rebase 11`
+}
+
 func (*fmtCmd) Help() string {
 	return `For example:
 

@@ -23,6 +23,8 @@ type swsCmd struct {
 	Diff     swsDiffCmd     `cmd:"" help:"Show the exact difference."`
 	Collapse swsCollapseCmd `cmd:"" help:"Let a set into the workspace, byte for byte; nothing runs again."`
 	Discard  swsDiscardCmd  `cmd:"" help:"Drop a set."`
+	Rebase   swsRebaseCmd   `cmd:"" help:"Make a set anew on top of the workspace as it is now."`
+	GC       swsGCCmd       `cmd:"" name:"gc" help:"Remove what sets that are no longer held left on the disk."`
 }
 
 // set is the number that a command is about.
@@ -198,7 +200,7 @@ func again(ctx context.Context, w *app.Workspace, id int) (string, error) {
 		return "", err
 	}
 	for _, set := range sets {
-		if set.ID == id && set.What == "" && !strings.Contains(set.Target, "(") {
+		if set.ID == id && set.Repeatable() {
 			return "jitos apply " + screen.Quote(set.Target), nil
 		}
 	}
@@ -219,6 +221,54 @@ func (c *swsDiscardCmd) run(ctx context.Context, s *session) error {
 		return err
 	}
 	return s.say("Discarded sws %d: the workspace is as it was.", c.ID)
+}
+
+type swsRebaseCmd struct {
+	set      `embed:""`
+	runFlags `embed:""`
+}
+
+func (c *swsRebaseCmd) run(ctx context.Context, s *session) error {
+	w, err := s.open(c.runFlags)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	var asked screen.Asked
+	o, err := s.show(func(v shown) (*runner.Outcome, error) {
+		return w.SetRebase(ctx, int(c.ID), func(e runner.Event) {
+			if r, ok := e.Data.(*runner.Result); ok {
+				asked.Ended(r)
+			}
+			v.sink(e)
+		}, v.live)
+	})
+	if err != nil {
+		return err
+	}
+	asked.Command, asked.Hold = fmt.Sprintf("jitos sws rebase %d", c.ID), o.Status == runner.Held
+	return s.end(ctx, o, asked)
+}
+
+type swsGCCmd struct{}
+
+func (c *swsGCCmd) run(ctx context.Context, s *session) error {
+	w, err := s.openAny(runFlags{})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	removed, err := w.SetGC(ctx)
+	if err != nil {
+		return err
+	}
+	if s.flags.JSON {
+		return each(s, removed)
+	}
+	if len(removed) == 0 {
+		return s.say("Nothing to remove: no set is on the disk but those that are held.")
+	}
+	return s.say("Removed %s that nothing refers to any more.", screen.Count(len(removed), "set"))
 }
 
 // ask asks a person for one letter. Where there is none to ask, or they go away, the answer is to hold.

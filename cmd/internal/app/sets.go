@@ -28,6 +28,9 @@ type Set struct {
 	Changes int // paths that it would change, or did
 }
 
+// Repeatable tells whether the record says all that is needed to make the set anew.
+func (s *Set) Repeatable() bool { return s.What == "" && !strings.Contains(s.Target, "(") }
+
 // FileDiff is one path of a held set beside the workspace.
 type FileDiff struct {
 	Path          string
@@ -173,6 +176,65 @@ func (w *Workspace) SetDiscard(ctx context.Context, id int) error {
 		return err
 	}
 	return told(runner.DiscardHeld(w.runnerWorkspace(), s.Run, id, w.options()))
+}
+
+// SetRebase makes a held result anew: its target is planned and run on top of the workspace as it is now, where what is
+// known costs nothing, and the result is held in place of the old one. If that fails the old one stays.
+func (w *Workspace) SetRebase(ctx context.Context, id int, sink func(runner.Event), live runner.Live) (*runner.Outcome, error) {
+	if err := w.acquire(ctx); err != nil {
+		return nil, err
+	}
+	s, err := w.held(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if !s.Repeatable() {
+		return nil, usagef("sws %d is of %s, of which the record does not tell how to run it again: run it with --hold, then jitos sws discard %d", id, s.Target, id)
+	}
+	out, err := w.Apply(ctx, Request{Target: s.Target, Hold: true}, sink, live)
+	if err != nil {
+		return nil, err
+	}
+	if out.Status != runner.Held && out.Status != runner.Nothing {
+		if id = out.SWS; out.Run == 0 {
+			return out, nil
+		}
+		if _, err := w.held(ctx, id); err != nil { // nothing was made that could be
+			return out, nil
+		}
+	}
+	return out, w.SetDiscard(ctx, id)
+}
+
+// SetGC removes the sets on the disk that the history does not hold (any more), and tells their numbers. What dead runs
+// left goes whenever the workspace is acquired.
+func (w *Workspace) SetGC(ctx context.Context) ([]int, error) {
+	if err := w.acquire(ctx); err != nil {
+		return nil, err
+	}
+	sets, err := w.Sets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := w.space.Sets()
+	if err != nil {
+		return nil, err
+	}
+	var removed []int
+	for _, id := range ids {
+		if slices.ContainsFunc(sets, func(s Set) bool { return s.ID == id && s.State == "HELD" }) {
+			continue
+		}
+		set, err := w.space.OpenSet(id)
+		if err != nil {
+			return removed, err
+		}
+		if err := set.Discard(); err != nil {
+			return removed, err
+		}
+		removed = append(removed, id)
+	}
+	return removed, nil
 }
 
 // Undo puts back what a run changed; 0 is the last one that changed anything.
