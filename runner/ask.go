@@ -3,6 +3,7 @@ package runner
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -203,9 +204,8 @@ func Facts(g warp.Graph) ([]Fact, error) {
 		}
 		f := Fact{Relation: fmt.Sprint(list[0])}
 		f.Text = fmt.Sprintf("fact::%s(%s)", f.Relation, strings.Join(args, ", "))
-		for _, e := range g.In(id, "asserts") {
+		for _, by := range assertedBy(g, id) {
 			var s stepNode
-			by, _ := g.Node(e.From)
 			if err := cbor.Unmarshal(by.Data, &s); err != nil {
 				return nil, err
 			}
@@ -215,6 +215,17 @@ func Facts(g warp.Graph) ([]Fact, error) {
 	}
 	slices.SortFunc(out, func(a, b Fact) int { return strings.Compare(a.Text, b.Text) })
 	return out, nil
+}
+
+// assertedBy yields the steps that asserted a fact: runs that let it in assert it, too.
+func assertedBy(g warp.Graph, fact warp.NodeID) iter.Seq2[warp.NodeID, warp.Node] {
+	return func(yield func(warp.NodeID, warp.Node) bool) {
+		for _, e := range g.In(fact, "asserts") {
+			if by, _ := g.Node(e.From); by.Kind == "step" && !yield(e.From, by) {
+				return
+			}
+		}
+	}
 }
 
 // Same says whether what a run wrote is what is there now.

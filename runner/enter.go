@@ -452,8 +452,8 @@ func KeptFacts(g warp.Graph, relations []plan.Relation, w Workspace) (warp.Graph
 // fresh says whether a step that asserted the fact has all its inputs as they were.
 func (f *files) fresh(g warp.Graph, fact warp.NodeID) (bool, error) {
 steps:
-	for _, e := range g.In(fact, "asserts") {
-		for _, a := range reads(g, e.From) {
+	for step := range assertedBy(g, fact) {
+		for _, a := range reads(g, step) {
 			if a.Type == "glob" {
 				l, err := f.list(a.Path, nil)
 				if err != nil {

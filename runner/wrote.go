@@ -13,7 +13,7 @@ import (
 
 // What a run let into the workspace stands in the System graph as edges of its node: it asserts the artifacts and facts that
 // it put there and retracts the artifacts that were there before. A fact that is retracted is in the graph no more; an
-// observation of it is. Undo and why ask these edges.
+// observation of it is, and what asserted the fact asserts that. Undo and why ask these edges.
 
 func runNode(n int) warp.Node { return nodeOf("run", map[string]any{"n": n}) }
 
@@ -56,6 +56,9 @@ func wrote(g warp.Graph, run int, rw warp.Rewrite, done []sws.Done) ([]warp.Op, 
 			}
 			ops = append(ops, warp.AddNode(o))
 			edge("retracts", o)
+			for _, e := range g.In(op.Node.ID(), "asserts") { // who had asserted it: an undo makes it so again
+				ops = append(ops, warp.AddEdge(warp.Edge{Kind: "asserts", From: e.From, To: o.ID()}))
+			}
 		}
 	}
 	return ops, nil
@@ -82,8 +85,11 @@ func changeOf(g warp.Graph, run int) (change, error) {
 	}
 	for _, e := range g.Out(runNode(run).ID(), "asserts") {
 		n, _ := g.Node(e.To)
-		if n.Kind == "fact" {
+		switch n.Kind {
+		case "fact":
 			c.back.Ops = append(c.back.Ops, warp.Retract(n))
+			continue
+		case "observation": // it was taken away since
 			continue
 		}
 		d, now, err := at(n)
@@ -102,6 +108,9 @@ func changeOf(g warp.Graph, run int) (change, error) {
 				return c, err
 			}
 			c.back.Ops = append(c.back.Ops, warp.AddNode(fact))
+			for _, by := range g.In(n.ID(), "asserts") {
+				c.back.Ops = append(c.back.Ops, warp.AddEdge(warp.Edge{Kind: "asserts", From: by.From, To: fact.ID()}))
+			}
 			continue
 		}
 		d, was, err := at(n)
@@ -121,7 +130,7 @@ func forget(g warp.Graph, run int) (warp.Rewrite, error) {
 	var rw warp.Rewrite
 	for _, kind := range []string{"asserts", "retracts", "collapsed-into"} {
 		for _, e := range g.Out(runNode(run).ID(), kind) {
-			if n, _ := g.Node(e.To); n.Kind == "observation" {
+			if n, _ := g.Node(e.To); kind == "retracts" && n.Kind == "observation" {
 				rw.Ops = append(rw.Ops, warp.Retract(n))
 			} else {
 				rw.Ops = append(rw.Ops, warp.RemoveEdge(e))
