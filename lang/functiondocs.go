@@ -19,6 +19,8 @@ func FunctionDocs() []FunctionDoc {
 		{"anytrue", "anytrue(list)", "Whether any element is true; false for none.", `anytrue([false, 2 < 1])`, `false`},
 		{"base64decode", "base64decode(string)", "The text that a Base64 text stands for.", `base64decode("aGk=")`, `"hi"`},
 		{"base64encode", "base64encode(string)", "Base64 of the UTF-8 bytes of a text.", `base64encode("hi")`, `"aGk="`},
+		{"base64sha256", "base64sha256(string)", "Base64 of the SHA-256 of the UTF-8 bytes of a text.", `substr(base64sha256("hi"), 0, 8)`, `"j0NDRmSP"`},
+		{"base64sha512", "base64sha512(string)", "Base64 of the SHA-512 of the UTF-8 bytes of a text.", `substr(base64sha512("hi"), 0, 8)`, `"FQoU7Vvq"`},
 		{"basename", "basename(path)", "The last element of a path.", `basename("src/main.c")`, `"main.c"`},
 		{"can", "can(expression)", "Whether an expression has a value, that is: no error.", `can(tonumber("x"))`, `false`},
 		{"ceil", "ceil(number)", "The nearest whole number that is not smaller.", `ceil(1.2)`, `2`},
@@ -91,6 +93,7 @@ func FunctionDocs() []FunctionDoc {
 		{"tonumber", "tonumber(value)", "A value as a number.", `tonumber("1.5")`, `1.5`},
 		{"toset", "toset(list)", "A list as a set: in order, and each element once.", `toset(["b", "a", "b"])`, `["a", "b"]`},
 		{"tostring", "tostring(value)", "A number, true or false as text.", `tostring(1.5)`, `"1.5"`},
+		{"transpose", "transpose(map)", "A map of lists of texts with keys and elements the other way round.", `transpose({ a = ["x", "y"], b = ["x"] })`, `{ x = ["a", "b"], y = ["a"] }`},
 		{"trim", "trim(string, characters)", "A text without such characters at its ends.", `trim("--x-", "-")`, `"x"`},
 		{"trimprefix", "trimprefix(string, prefix)", "A text without another at its start.", `trimprefix("v1.2", "v")`, `"1.2"`},
 		{"trimspace", "trimspace(string)", "A text without white space at its ends.", `trimspace(" x\n")`, `"x"`},
@@ -99,6 +102,7 @@ func FunctionDocs() []FunctionDoc {
 		{"upper", "upper(string)", "A text in capitals.", `upper("linux")`, `"LINUX"`},
 		{"urlencode", "urlencode(string)", "A text made safe for the query of a URL.", `urlencode("a b&c")`, `"a+b%26c"`},
 		{"values", "values(map)", "The values of a map or object, in the order of their keys.", `values({ b = 1, a = 2 })`, `[2, 1]`},
+		{"yamldecode", "yamldecode(string)", "The value that a YAML document stands for.", `yamldecode("n: [1, two]")`, `{ n = [1, "two"] }`},
 		{"zipmap", "zipmap(keys, values)", "A map from the elements of one list to those of another.", `zipmap(["a", "b"], [1, 2])`, `{ a = 1, b = 2 }`},
 	}
 }

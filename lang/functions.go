@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,6 +22,7 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
+	"go.yaml.in/yaml/v3"
 )
 
 // Functions are what an expression may call, by name. The pure ones, named and behaving as Terraform's, are the same
@@ -46,6 +48,8 @@ func pure() map[string]function.Function {
 		"anytrue":         anyTrue,
 		"base64decode":    base64Decode,
 		"base64encode":    text("Base64 of the UTF-8 bytes of a string.", func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }),
+		"base64sha256":    text("Base64 of the SHA-256 of the UTF-8 bytes of a string.", func(s string) string { h := sha256.Sum256([]byte(s)); return base64.StdEncoding.EncodeToString(h[:]) }),
+		"base64sha512":    text("Base64 of the SHA-512 of the UTF-8 bytes of a string.", func(s string) string { h := sha512.Sum512([]byte(s)); return base64.StdEncoding.EncodeToString(h[:]) }),
 		"basename":        text("The last element of a path.", path.Base),
 		"can":             tryfunc.CanFunc,
 		"ceil":            stdlib.CeilFunc,
@@ -110,6 +114,7 @@ func pure() map[string]function.Function {
 		"tonumber":        stdlib.MakeToFunc(cty.Number),
 		"toset":           stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
 		"tostring":        stdlib.MakeToFunc(cty.String),
+		"transpose":       transpose,
 		"trim":            stdlib.TrimFunc,
 		"trimprefix":      stdlib.TrimPrefixFunc,
 		"trimspace":       stdlib.TrimSpaceFunc,
@@ -118,6 +123,7 @@ func pure() map[string]function.Function {
 		"upper":           stdlib.UpperFunc,
 		"urlencode":       text("A string made safe for the query of a URL.", url.QueryEscape),
 		"values":          stdlib.ValuesFunc,
+		"yamldecode":      yamlDecode,
 		"zipmap":          stdlib.ZipmapFunc,
 	}
 }
@@ -226,6 +232,19 @@ func reading(w World) map[string]function.Function {
 	}
 }
 
+// fromYAML reads YAML as the JSON that says the same.
+func fromYAML(text cty.Value) (cty.Value, error) {
+	var v any
+	if err := yaml.Unmarshal([]byte(text.AsString()), &v); err != nil {
+		return cty.DynamicVal, function.NewArgErrorf(0, "not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return cty.DynamicVal, function.NewArgErrorf(0, "YAML that no value stands for: keys are strings, and numbers are finite")
+	}
+	return stdlib.JSONDecode(cty.StringVal(string(b)))
+}
+
 // text is a function from string to string.
 func text(description string, f func(string) string) function.Function {
 	return function.New(&function.Spec{
@@ -289,6 +308,51 @@ var (
 			}
 			return cty.StringVal(string(b)), nil
 		},
+	})
+
+	transpose = function.New(&function.Spec{
+		Description: "A map of lists of strings, the other way round.",
+		Params:      []function.Parameter{{Name: "map", Type: cty.Map(cty.List(cty.String))}},
+		Type:        function.StaticReturnType(cty.Map(cty.List(cty.String))),
+		Impl: func(args []cty.Value, t cty.Type) (cty.Value, error) {
+			if !args[0].IsWhollyKnown() {
+				return cty.UnknownVal(t), nil
+			}
+			out := map[string][]cty.Value{}
+			for it := args[0].ElementIterator(); it.Next(); {
+				key, list := it.Element()
+				if list.IsNull() {
+					continue
+				}
+				for _, v := range list.AsValueSlice() {
+					if v.IsNull() {
+						return cty.UnknownVal(t), function.NewArgErrorf(0, "an element of %s is null", key.AsString())
+					}
+					out[v.AsString()] = append(out[v.AsString()], key)
+				}
+			}
+			if len(out) == 0 {
+				return cty.MapValEmpty(cty.List(cty.String)), nil
+			}
+			lists := make(map[string]cty.Value, len(out))
+			for k, list := range out { // order: a map again
+				lists[k] = cty.ListVal(list)
+			}
+			return cty.MapVal(lists), nil
+		},
+	})
+
+	yamlDecode = function.New(&function.Spec{
+		Description: "The value that a YAML document stands for.",
+		Params:      []function.Parameter{{Name: "string", Type: cty.String}},
+		Type: func(args []cty.Value) (cty.Type, error) {
+			if !args[0].IsKnown() {
+				return cty.DynamicPseudoType, nil
+			}
+			v, err := fromYAML(args[0])
+			return v.Type(), err
+		},
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) { return fromYAML(args[0]) },
 	})
 
 	indexOf = function.New(&function.Spec{
