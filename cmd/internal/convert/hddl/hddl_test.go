@@ -8,6 +8,7 @@ import (
 
 	"github.com/flyingrobots/jitos/cmd/internal/convert/hddl"
 	"github.com/flyingrobots/jitos/compiler/htn"
+	"github.com/flyingrobots/jitos/lang"
 	"github.com/stretchr/testify/require"
 )
 
@@ -122,5 +123,13 @@ func FuzzLoad(f *testing.F) {
 			_, ok := errors.AsType[*htn.DomainError](err)
 			require.True(t, ok, "%T", err)
 		}
+		text, err := m.Module("a problem")
+		if err != nil {
+			_, ok := errors.AsType[*hddl.Error](err)
+			require.True(t, ok, "%T: %v", err, err)
+			return
+		}
+		_, diags := lang.Parse([]lang.File{{Name: "main.jitos.hcl", Text: text}})
+		require.NoError(t, diags.Err(), "%s", text)
 	})
 }
