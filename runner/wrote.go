@@ -21,16 +21,19 @@ func runNode(n int) warp.Node { return nodeOf("run", map[string]any{"n": n}) }
 func wrote(g warp.Graph, run int, rw warp.Rewrite, done []sws.Done) ([]warp.Op, error) {
 	var ops []warp.Op
 	from := runNode(run).ID()
-	edge := func(kind string, to warp.Node) {
-		ops = append(ops, warp.AddEdge(warp.Edge{Kind: kind, From: from, To: to.ID()}))
+	edge := func(kind string, to warp.NodeID) {
+		ops = append(ops, warp.AddEdge(warp.Edge{Kind: kind, From: from, To: to}))
 	}
 	artifact := func(kind, path string, e sws.Entry) error {
 		if e.Kind == sws.Absent {
 			return nil
 		}
 		a, err := artifactOf(path, e)
-		ops = append(ops, warp.AddNode(a))
-		edge(kind, a)
+		id := a.ID()
+		if _, there := g.Node(id); !there { // it is where a step made it
+			ops = append(ops, warp.AddNode(a))
+		}
+		edge(kind, id)
 		return err
 	}
 	for _, d := range done {
@@ -44,7 +47,7 @@ func wrote(g warp.Graph, run int, rw warp.Rewrite, done []sws.Done) ([]warp.Op, 
 		}
 		switch _, there := g.Node(op.Node.ID()); {
 		case op.Kind == warp.OpAddNode && !there:
-			edge("asserts", op.Node)
+			edge("asserts", op.Node.ID())
 		case op.Kind == warp.OpRetract && there:
 			data, err := cbor.Decode(op.Node.Data)
 			if err != nil {
@@ -55,7 +58,7 @@ func wrote(g warp.Graph, run int, rw warp.Rewrite, done []sws.Done) ([]warp.Op, 
 				return nil, err
 			}
 			ops = append(ops, warp.AddNode(o))
-			edge("retracts", o)
+			edge("retracts", o.ID())
 			for _, e := range g.In(op.Node.ID(), "asserts") { // who had asserted it: an undo makes it so again
 				ops = append(ops, warp.AddEdge(warp.Edge{Kind: "asserts", From: e.From, To: o.ID()}))
 			}
