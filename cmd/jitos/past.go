@@ -227,6 +227,9 @@ func (c *gcCmd) run(ctx context.Context, s *session) error {
 	if o.OverLimit {
 		text += fmt.Sprintf(" The store was over its limit of %s, so what was used longest ago went too.", screen.Size(o.Limit))
 	}
+	if c.Remember {
+		text += fmt.Sprintf(" From now on runs keep what happened within %s and let the store take %s.", r.Keep, screen.Size(r.Limit))
+	}
 	return s.say("%s", text)
 }
 
