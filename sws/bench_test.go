@@ -87,6 +87,35 @@ func BenchmarkCollapse(b *testing.B) {
 	}
 }
 
+// What a later process does where one died right after it had decided on 10,000 files.
+func BenchmarkRecovery(b *testing.B) {
+	w := open(b, "overlay", nil)
+	i := 1
+	for b.Loop() {
+		b.StopTimer()
+		i++
+		w.fresh(i)
+		l := w.sh(fmt.Sprintf("mkdir d%d; i=0; while [ $i -lt 10000 ]; do echo $i > d%d/$i; i=$((i+1)); done", i, i))
+		tx := w.tx(fmt.Sprint("t", i), l)
+		w.space.step = func(what string) {
+			if what == "add" {
+				panic("the process dies")
+			}
+		}
+		require.Panics(b, func() { w.set.Collapse(b.Context(), tx) })
+		w.space.step = nil
+		b.StartTimer()
+		w.space.mu.Lock()
+		require.NoError(b, w.space.recoverAll())
+		w.space.mu.Unlock()
+		b.StopTimer()
+		require.Len(b, w.space.Recovered(), i-1)
+		require.NoError(b, w.set.Discard())
+		w.space.background.Wait()
+		b.StartTimer()
+	}
+}
+
 // The floors of a collapse: one file written, synced and renamed; many written and renamed, and the file system synced once.
 func BenchmarkPlainWrite(b *testing.B) {
 	for _, n := range []int{1, 10000} {

@@ -5,7 +5,8 @@
 // A group is a set of figures with limits; each has a file of its own, and groups() lists them: start there. Subject and peer
 // run in turns within one process on one machine, so that whatever else the machine does hits both, and medians
 // are compared. It knows nothing of how jitos works inside: it starts the binary and looks at the clock and at
-// the files. Only planner.go looks inside as well, to tell planning from reading.
+// the files. Only planner.go and sws.go look inside as well, to tell
+// planning from reading, and a collapse from the run before it.
 package main
 
 import (
@@ -22,6 +23,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/flyingrobots/jitos/sws/sandbox"
 )
 
 // group is a set of figures that are measured together.
@@ -33,6 +36,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{"spine", "start-up, 1,000 cold steps, null runs and growth, beside ninja", spine},
+		{"sws", "collapses of 1, 100 and 10,000 files, beside plain durable writes", collapses},
 		{"planner", "instances of planning competitions, and workflows of 1,000 and 10,000 tasks", planner},
 	}
 }
@@ -43,6 +47,9 @@ var (
 )
 
 func main() {
+	if sandbox.Main() { // the group sws starts slots of its own
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
