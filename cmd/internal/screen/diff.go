@@ -51,9 +51,10 @@ func Diff(w io.Writer, s Style, f File) error {
 	return err
 }
 
-// Diffs writes what changed in each of the files. A directory is told only where nothing in it tells of it.
+// Diffs writes what changed in each of the files. A directory is told only where nothing in it tells of it, and a file that
+// has another name now as that, in git's words, which patch(1) reads.
 func Diffs(w io.Writer, s Style, files []File) error {
-	files = slices.Clone(files)
+	renamed, files := renames(files)
 	slices.SortFunc(files, func(a, b File) int { return strings.Compare(inTree(a.Path), inTree(b.Path)) })
 	for i, f := range files {
 		dir := f.Before.Type == "dir" || f.After.Type == "dir"
@@ -64,7 +65,49 @@ func Diffs(w io.Writer, s Style, files []File) error {
 			return err
 		}
 	}
+	// Last: patch takes a text after git's words to be about the same file.
+	for _, r := range renamed {
+		text := fmt.Sprintf("%s\nsimilarity index 100%%\nrename from %s\nrename to %s\n",
+			s.Bold(fmt.Sprintf("diff --git a/%s b/%s", Clean(r.from.Path), Clean(r.to.Path))), Clean(r.from.Path), Clean(r.to.Path))
+		if r.from.Before.Mode != r.to.After.Mode {
+			text += fmt.Sprintf("mode %s %o %s %o\n", Clean(r.to.Path), r.from.Before.Mode, s.Arrow(), r.to.After.Mode)
+		}
+		if _, err := io.WriteString(w, text); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+type rename struct{ from, to File }
+
+// renames takes the files out of a list that went under one name and came under another, by path. Where several have the
+// same content the first goes with the first.
+func renames(files []File) (out []rename, rest []File) {
+	files = slices.Clone(files)
+	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	gone := map[string][]int{} // by content
+	for i, f := range files {
+		if f.Before.Type == "file" && f.After.Type == "" && f.Before.Size > 0 {
+			gone[string(f.Before.Digest)] = append(gone[string(f.Before.Digest)], i)
+		}
+	}
+	moved := make([]bool, len(files))
+	for i, f := range files {
+		from := gone[string(f.After.Digest)]
+		if f.Before.Type != "" || f.After.Type != "file" || len(from) == 0 {
+			continue
+		}
+		gone[string(f.After.Digest)] = from[1:]
+		moved[i], moved[from[0]] = true, true
+		out = append(out, rename{files[from[0]], f})
+	}
+	for i, f := range files {
+		if !moved[i] {
+			rest = append(rest, f)
+		}
+	}
+	return out, rest
 }
 
 func side(e runner.Entry) string {
