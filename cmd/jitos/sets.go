@@ -201,7 +201,7 @@ func again(ctx context.Context, w *app.Workspace, id int) (string, error) {
 	}
 	for _, set := range sets {
 		if set.ID == id && set.Repeatable() {
-			return "jitos apply " + screen.Quote(set.Target), nil
+			return fmt.Sprintf("jitos sws rebase %d", id), nil
 		}
 	}
 	return "", nil
