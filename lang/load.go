@@ -48,7 +48,11 @@ type parsed struct {
 	text   []byte
 	body   *hclsyntax.Body // nil if nothing was
 	errors diag.List
+	guess  []span // where even the structure is a guess
 }
+
+// span is a part of a text, by offsets.
+type span struct{ from, to int }
 
 // Load is [Load].
 func (c *Loader) Load(fsys fs.FS, dir string, std fs.FS) (*Module, diag.List) {
@@ -98,14 +102,14 @@ func (m *Module) parse(files []File, parse func(name string, text []byte) parsed
 	m.bodies = make(map[string]*hclsyntax.Body, len(files))
 	var syntax diag.List
 	var bodies []*hclsyntax.Body
-	doubtful := map[string]int{} // by file with syntax errors: the offset from which even its structure is a guess
+	broken := map[string]parsed{} // files with syntax errors
 	for _, f := range files {
 		text := unixLines(f.Text)
 		m.files = append(m.files, f.Name)
 		m.sources[f.Name] = text
 		p := parse(f.Name, text)
 		if len(p.errors) > 0 {
-			doubtful[f.Name] = guessesFrom(p.errors, len(text))
+			broken[f.Name] = p
 			syntax = append(syntax, p.errors...)
 		}
 		if p.body != nil {
@@ -117,8 +121,9 @@ func (m *Module) parse(files []File, parse func(name string, text []byte) parsed
 	d.module(bodies)
 	// What is missing after a syntax error may only have been unreadable.
 	decoded := slices.DeleteFunc(d.diags, func(n diag.Diagnostic) bool {
-		from, broken := doubtful[n.Subject.File]
-		return broken && (n.Code == CodeMissing || n.Code == CodeLabels || n.Subject.Start.Byte >= from)
+		p, broken := broken[n.Subject.File]
+		return broken && (n.Code == CodeMissing || n.Code == CodeLabels ||
+			slices.ContainsFunc(p.guess, func(g span) bool { return g.from <= n.Subject.Start.Byte && n.Subject.Start.Byte < g.to }))
 	})
 	return append(syntax, decoded...)
 }
@@ -146,31 +151,44 @@ func parseFile(name string, text []byte) parsed {
 			Subject: RangeOf(hcl.Range{Filename: name, Start: where, End: where}),
 		}}}
 	}
-	body, ok := parseParts(name, text, cuts)
-	if ok {
-		return parsed{text: text, body: body}
+	body, diags := parseParts(name, text, cuts)
+	if body == nil || slices.ContainsFunc(diags, hcl.Diagnostics.HasErrors) {
+		cuts = Cuts(text) // the parser gives up what follows some errors, so let it see one block at a time
+		body, diags = parseParts(name, text, cuts)
 	}
-	file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
+	if body == nil {
+		cuts = nil
+		body, diags = parseParts(name, text, cuts)
+	}
 	// One cause can have many effects. The scanner's messages come first, and are nearer to it than the parser's for
 	// the same place; after a quote that is not closed, inside and outside of strings are swapped.
 	var syntax diag.List
+	var guess []span
 	seen := map[int]bool{}
-	end := len(text)
-	for _, d := range FromHCL(diags, CodeSyntax) {
-		if open != nil && strings.HasPrefix(d.Summary, "unterminated template") { // hcl shows the end of the file
-			from, to := place(text, open.at), place(text, open.at+lineLength(text[open.at:]))
-			d.Subject = RangeOf(hcl.Range{Filename: name, Start: from, End: to})
-			d.Summary, d.Detail = "a heredoc without an end", fmt.Sprintf("It ends with a line that holds %s alone.", open.marker)
-		}
-		if at := d.Subject.Start.Byte; at <= end && !seen[at] {
-			seen[at] = true
-			syntax = append(syntax, d)
-			if strings.HasPrefix(d.Summary, unclosedQuote) {
-				end = at
+	for i, to := range append(cuts, len(text)) {
+		end, from := to, to
+		for _, d := range FromHCL(diags[i], CodeSyntax) {
+			if open != nil && strings.HasPrefix(d.Summary, "unterminated template") { // hcl shows the end of the file
+				from, to := place(text, open.at), place(text, open.at+lineLength(text[open.at:]))
+				d.Subject = RangeOf(hcl.Range{Filename: name, Start: from, End: to})
+				d.Summary, d.Detail = "a heredoc without an end", fmt.Sprintf("It ends with a line that holds %s alone.", open.marker)
+			}
+			if at := d.Subject.Start.Byte; at <= end && !seen[at] {
+				seen[at] = true
+				syntax = append(syntax, d)
+				if strings.HasPrefix(d.Summary, unclosedQuote) {
+					end = at
+				}
+				if strings.HasPrefix(d.Summary, unclosedQuote) || strings.HasPrefix(d.Summary, unclosedBlock) {
+					from = min(from, at) // the parser takes all after it for its content
+				}
 			}
 		}
+		if from < to {
+			guess = append(guess, span{from, to})
+		}
 	}
-	return parsed{text, file.Body.(*hclsyntax.Body), syntax}
+	return parsed{text, body, syntax, guess}
 }
 
 // partSize is about how much text is parsed at once: the parser keeps all tokens of a text, some hundred bytes of memory for
@@ -180,13 +198,10 @@ const partSize = 64 << 10
 // partsAtOnce is how many parts are parsed at the same time.
 const partsAtOnce = 8
 
-// parseParts parses the parts between cuts, several at once. It is not ok where any of them has an error: then the parser has
-// to see the whole.
-func parseParts(name string, text []byte, cuts []int) (body *hclsyntax.Body, ok bool) {
-	if len(cuts) == 0 {
-		return nil, false
-	}
-	bodies := make([]*hclsyntax.Body, len(cuts)+1)
+// parseParts parses the parts between cuts, several at once, and returns what is wrong in each. The body is nil where a part
+// after the first has attributes: the parser has to see the whole, since an attribute may stand in two parts.
+func parseParts(name string, text []byte, cuts []int) (*hclsyntax.Body, []hcl.Diagnostics) {
+	bodies, diags := make([]*hclsyntax.Body, len(cuts)+1), make([]hcl.Diagnostics, len(cuts)+1)
 	var wg sync.WaitGroup
 	busy := make(chan struct{}, partsAtOnce)
 	from := hcl.InitialPos
@@ -196,23 +211,23 @@ func parseParts(name string, text []byte, cuts []int) (body *hclsyntax.Body, ok 
 		busy <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-busy }()
-			if file, diags := hclsyntax.ParseConfig(part, name, start); len(diags) == 0 {
-				bodies[i] = file.Body.(*hclsyntax.Body)
-			}
+			var file *hcl.File
+			file, diags[i] = hclsyntax.ParseConfig(part, name, start)
+			bodies[i] = file.Body.(*hclsyntax.Body)
 		})
 	}
 	wg.Wait()
-	whole := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}}
+	whole := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}, Blocks: hclsyntax.Blocks{}}
 	for i, b := range bodies {
-		if b == nil || len(b.Attributes) > 0 && i > 0 { // an attribute may stand in two parts
-			return nil, false
+		if len(b.Attributes) > 0 && i > 0 {
+			return nil, nil
 		}
 		maps.Copy(whole.Attributes, b.Attributes)
 		whole.Blocks = append(whole.Blocks, b.Blocks...)
 		whole.EndRange = b.EndRange
 	}
 	whole.SrcRange = hcl.RangeBetween(bodies[0].SrcRange, bodies[len(cuts)].SrcRange)
-	return whole, true
+	return whole, diags
 }
 
 // place is the position of an offset. Its column counts bytes.
@@ -226,13 +241,3 @@ const (
 	unclosedQuote = "invalid multi-line string"
 	unclosedBlock = "unclosed configuration"
 )
-
-// guessesFrom is the offset of the first brace or quote that is not closed: the parser takes all after it for its content.
-func guessesFrom(syntax diag.List, end int) int {
-	for _, d := range syntax {
-		if strings.HasPrefix(d.Summary, unclosedBlock) || strings.HasPrefix(d.Summary, unclosedQuote) {
-			end = min(end, d.Subject.Start.Byte)
-		}
-	}
-	return end
-}

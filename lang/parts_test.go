@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/hashicorp/hcl/v2"
@@ -17,8 +18,8 @@ func FuzzParts(f *testing.F) {
 		if at, _ := scan(src, nil); at >= 0 {
 			return
 		}
-		got, ok := parseParts("f", src, Cuts(src))
-		if !ok {
+		got, wrong := parseParts("f", src, Cuts(src))
+		if got == nil || slices.ContainsFunc(wrong, hcl.Diagnostics.HasErrors) {
 			return
 		}
 		file, diags := hclsyntax.ParseConfig(src, "f", hcl.InitialPos)
