@@ -288,6 +288,9 @@ func whyNot(ctx context.Context, w *app.Workspace, task, method string) (*app.Wh
 		return nil, err
 	}
 	for _, r := range runs {
+		if len(out.Lines) == 0 && !taken && slices.Contains(r.Methods, out.Name) {
+			say("method %s was taken in run %d", method, r.N)
+		}
 		for _, way := range r.Ways {
 			if reason, ok := strings.CutPrefix(way, out.Name+": "); ok && len(out.Lines) == 0 {
 				say("method %s was not taken in run %d: %s", method, r.N, reason)
