@@ -12,7 +12,7 @@ import (
 type Forecast struct {
 	Plan    *plan.Plan
 	Steps   []StepForecast // one for each step of the plan
-	Changes []string       // declared outputs of the steps that will run
+	Changes []string       // declared outputs of the steps that are not up to date, and outputs that nobody declares any more
 	Opaque  bool           // a step that will run does not say what it writes
 	// Results are those of the steps that need not run: with them, more of the plan may be known.
 	Results map[string]string
@@ -99,6 +99,9 @@ func Foresee(w Workspace, pl *plan.Plan, isolated bool, o Options) (*Forecast, e
 				out.Changes = append(out.Changes, plan.Shown(p))
 			}
 		}
+	}
+	for _, p := range k.gone {
+		out.Changes = append(out.Changes, plan.Shown(p))
 	}
 	slices.Sort(out.Changes)
 	out.Changes = slices.Compact(out.Changes)

@@ -256,9 +256,28 @@ func collapsed(g warp.Graph, step warp.NodeID) bool {
 	return false
 }
 
+// lastHere finds the last occurrence of a step that made what stands in the workspace, which may have come from the cache
+// since; else the last one that ended well. Only words hang on it: what cannot be read now stands for nothing.
+func (k *kernel) lastHere(id string) (*known, error) {
+	all, err := occurrences(k.lookup, id)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+next:
+	for i := range all {
+		for _, c := range produced(k.lookup, all[i].node) {
+			if now, err := k.at(c.Path); err != nil || !sameContent(now, c.After) {
+				continue next
+			}
+		}
+		return &all[i], nil
+	}
+	return &all[0], nil
+}
+
 // explain says what of a step differs from the last time it ended well: the fields and inputs that its key is made of.
 func (k *kernel) explain(s *plan.Step, d *decision) ([]string, error) {
-	last, err := lastOf(k.lookup, s.ID)
+	last, err := k.lastHere(s.ID)
 	if err != nil || last == nil {
 		return []string{"never ran"}, err
 	}

@@ -128,7 +128,7 @@ func writeForecast(out io.Writer, s screen.Style, f *runner.Forecast, e estimate
 	if f.Opaque {
 		changes = append(slices.Clone(changes), "what steps without declared outputs write")
 	}
-	if runs > 0 && len(changes) > 0 {
+	if len(changes) > 0 {
 		fmt.Fprintf(&b, "May change  %s\n", some(changes, 10))
 	}
 	if refused := f.Plan.Refused(); len(refused) > 0 {
