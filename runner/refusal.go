@@ -6,16 +6,22 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/flyingrobots/jitos/compiler/plan"
 )
 
 var (
-	offline  = regexp.MustCompile(`(?i)temporary failure in name resolution|could not resolve|name or service not known|network is unreachable|ENETUNREACH|EAI_AGAIN|no such host|dial tcp: lookup|network unreachable`)
-	unset    = regexp.MustCompile(`\b([A-Za-z_]\w*): (?:unbound variable|parameter not set)`)
-	notFound = regexp.MustCompile(`(?:^|[\s:'"/])([\w.+-]+)['"]?: (?:command )?not found|executable file not found.*"([\w.+-]+)"|exec: "([\w.+-]+)": executable`)
-	absolute = regexp.MustCompile(`/[^\s'"‘’:,;()\[\]]+`)
+	offline  = lazily(`(?i)temporary failure in name resolution|could not resolve|name or service not known|network is unreachable|ENETUNREACH|EAI_AGAIN|no such host|dial tcp: lookup|network unreachable`)
+	unset    = lazily(`\b([A-Za-z_]\w*): (?:unbound variable|parameter not set)`)
+	notFound = lazily(`(?:^|[\s:'"/])([\w.+-]+)['"]?: (?:command )?not found|executable file not found.*"([\w.+-]+)"|exec: "([\w.+-]+)": executable`)
+	absolute = lazily(`/[^\s'"‘’:,;()\[\]]+`)
 )
+
+// lazily compiles when it is used: most runs need none of them, and slots are this program too.
+func lazily(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // refusal guesses from what a failed step printed what its sandbox kept from it, and gives what would allow that, as it
 // is written in a task; "" if nothing looks like it.
@@ -29,17 +35,17 @@ func (k *kernel) refusal(s *plan.Step, log []byte) string {
 }
 
 func (k *kernel) refusedIn(s *plan.Step, line string) string {
-	if k.where == "" && !s.Allow.Network && offline.MatchString(line) {
+	if k.where == "" && !s.Allow.Network && offline().MatchString(line) {
 		return "network = true"
 	}
-	if m := unset.FindStringSubmatch(line); m != nil {
+	if m := unset().FindStringSubmatch(line); m != nil {
 		if _, has := k.o.Env(m[1]); has {
 			return fmt.Sprintf("env = [%q]", m[1])
 		}
 	}
 	missing := k.where == "" && (strings.Contains(line, "No such file") || strings.Contains(line, "no such file") || strings.Contains(line, "ENOENT"))
 	readOnly := strings.Contains(line, "ead-only file system") || strings.Contains(line, "EROFS") || k.where != "" && strings.Contains(line, "ermission denied")
-	for _, p := range absolute.FindAllString(line, -1) {
+	for _, p := range absolute().FindAllString(line, -1) {
 		if p = filepath.Clean(p); p == k.w.Root || strings.HasPrefix(p, k.w.Root+"/") {
 			continue
 		}
@@ -56,7 +62,7 @@ func (k *kernel) refusedIn(s *plan.Step, line string) string {
 			}
 		}
 	}
-	if m := notFound.FindStringSubmatch(line); m != nil && k.where == "" {
+	if m := notFound().FindStringSubmatch(line); m != nil && k.where == "" {
 		if p, ok := k.o.LookPath(m[1] + m[2] + m[3]); ok {
 			return fmt.Sprintf("paths = { ro = [%q] }", filepath.Dir(p))
 		}
