@@ -26,9 +26,9 @@ var defaultShell = []string{"sh", "-euc"}
 
 // fill evaluates all that a step consists of. With unknown arguments it only checks types.
 func (b *build) fill(t *lang.Task, name string, in env) *ground {
-	g := &ground{whole: true, step: plan.Step{
+	g := &ground{whole: true, step: plan.Step{Action: &plan.Action{
 		Task: t.Name, Description: t.Description, Range: t.Range, Rule: name, NoCache: t.NoCache,
-	}}
+	}}}
 	s := &g.step
 	b.public(in, "a path", t.Inputs, t.Outputs, t.Dir, t.DepsFile)
 	b.public(in, "what is written down", t.Caches, t.Tools, t.Timeout, t.Result)

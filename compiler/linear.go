@@ -108,7 +108,7 @@ func (p *planner) tree() error {
 			goals = append(goals, i)
 		}
 	}
-	p.out.Tree = append(p.out.Tree, plan.Node{Parent: -1, Task: p.goal.name, Step: -1, Range: p.goal.rng})
+	p.out.Tree = append(make([]plan.Node, 0, len(c.Tree)+1), plan.Node{Parent: -1, Task: p.goal.name, Step: -1, Range: p.goal.rng})
 	type visit struct{ node, parent int }
 	var todo []visit
 	push := func(nodes []int, parent int) {
@@ -187,6 +187,7 @@ func (p *planner) name(u *unit, args []htn.Value) string {
 }
 
 func (p *planner) steps() error {
+	p.out.Steps = make([]plan.Step, 0, len(p.c.Steps))
 	seen := map[string]int{}
 	ids := make([]string, len(p.c.Tree))
 	for i, n := range p.c.Tree {
@@ -244,7 +245,8 @@ func (p *planner) above(i int) int {
 
 // postponed is the placeholder for what is to be planned once results are known.
 func (p *planner) postponed(u *unit, node int, ids []string) plan.Step {
-	out := plan.Step{Task: u.task.Name, Rule: u.name, Description: u.task.Description, Range: u.rng, Command: plan.Command{Dir: "."}, Waits: u.open}
+	out := plan.Step{Waits: u.open, Action: &plan.Action{Task: u.task.Name, Rule: u.name, Description: u.task.Description, Range: u.rng,
+		Command: plan.Command{Dir: "."}}}
 	if up := p.above(node); u.behind {
 		out.Waits = nil
 		for _, name := range u.open {

@@ -151,7 +151,7 @@ func (b *bench) undo(run int) *runner.Outcome {
 
 // step writes a step with a shell script.
 func step(id, script string, inputs, outputs []string, after ...int) plan.Step {
-	s := plan.Step{ID: id, Task: id, Command: plan.Command{Script: script, Shell: []string{"sh", "-euc"}, Dir: "."}}
+	s := plan.Step{ID: id, Action: &plan.Action{Task: id, Command: plan.Command{Script: script, Shell: []string{"sh", "-euc"}, Dir: "."}}}
 	if inputs != nil {
 		s.Inputs = &plan.Files{Patterns: inputs}
 	}

@@ -33,12 +33,14 @@ slaps
 }
 
 func forecast() *runner.Forecast {
+	none := &plan.Action{}
 	return &runner.Forecast{
 		Plan: &plan.Plan{
 			Target: "release",
 			Tree: []plan.Node{{Parent: -1, Task: "release"}, {Parent: 0, Task: "generate"},
 				{Parent: 0, Task: "image", Method: "podman"}, {Parent: 2, Task: "podman_build"}},
-			Steps: []plan.Step{{ID: "generate", Node: 1}, {ID: "podman_build", Node: 3, After: []plan.Edge{{Step: 0}}}, {ID: "smoke", Criterion: "works", Node: 0, After: []plan.Edge{{Step: 1}}}},
+			Steps: []plan.Step{{ID: "generate", Node: 1, Action: none}, {ID: "podman_build", Node: 3, After: []plan.Edge{{Step: 0}}, Action: none},
+				{ID: "smoke", Criterion: "works", Node: 0, After: []plan.Edge{{Step: 1}}, Action: none}},
 		},
 		Steps: []runner.StepForecast{{Outcome: runner.UpToDate}, {Runs: true, Outcome: runner.Ran, Reasons: []string{"never ran"}},
 			{Runs: true, Outcome: runner.Ran, Reasons: []string{"needs podman_build"}}},
@@ -92,7 +94,7 @@ func TestLogReadsLikeTheTour(t *testing.T) {
 func TestForecastOfManyStepsIsShort(t *testing.T) {
 	f := &runner.Forecast{Plan: &plan.Plan{Target: "all", Tree: []plan.Node{{Parent: -1}}}}
 	for i := range 1000 {
-		f.Plan.Steps = append(f.Plan.Steps, plan.Step{ID: fmt.Sprintf("page[%q]", fmt.Sprint(i)), Task: "page"})
+		f.Plan.Steps = append(f.Plan.Steps, plan.Step{ID: fmt.Sprintf("page[%q]", fmt.Sprint(i)), Action: &plan.Action{Task: "page"}})
 		f.Steps = append(f.Steps, runner.StepForecast{Runs: i < 998, Outcome: runner.UpToDate})
 		f.Changes = append(f.Changes, fmt.Sprintf("out/%d", i))
 		if i < 998 {

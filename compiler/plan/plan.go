@@ -121,22 +121,34 @@ type Edge struct {
 	Detail string // the path or fact it is about, or ""
 }
 
-// Step is one command to run, with everything that its result may depend on.
+// Step is an occurrence of an action in a plan.
 type Step struct {
-	ID          string // unique in the plan and stable over plans: "compile", `page["a"]`, "image.podman.build"
-	Task        string // name of the task
+	*Action // shared with other plans: not to be changed
+
+	ID        string     // unique in the plan and stable over plans: "compile", `page["a"]`, "image.podman.build"
+	Node      int        // in Plan.Tree
+	After     []Edge     // transitively reduced, ascending by Step
+	Criterion string     // name of the success criterion it is for: it runs over everything, its writes are dropped
+	Params    []Argument // of its rule
+	Inputs    *Files     // nil: not declared
+
+	// Waits are the IDs of the steps without whose results the step is not known: those that were not when the plan was
+	// made. Fill makes it whole once all of them are; it may be called from any goroutine. Without Fill the step is a
+	// placeholder: what it and all that comes after it will be is for another plan, made with the results.
+	Waits []string
+	Fill  func(results map[string]string) (Step, error)
+}
+
+// Action is what a step does: a task whose arguments are known.
+type Action struct {
+	Task        string // its name
 	Description string
 	Range       diag.Range // the task's header
-	Node        int        // in Plan.Tree
-	After       []Edge     // transitively reduced, ascending by Step
-	Criterion   string     // name of the success criterion it is for: it runs over everything, its writes are dropped
 
-	Rule   string     // name of the rewrite rule of its task
-	Params []Argument // the rule's parameters
-	When   []Check    // over the step's own view as it starts
+	Rule string  // name of the rewrite rule of its task
+	When []Check // over the step's own view as it starts
 
 	Command  Command
-	Inputs   *Files // nil: not declared
 	Outputs  *Files // nil: not declared
 	DepsFile string // late inputs, written by the step; "" none
 	Caches   []Cache
@@ -148,12 +160,6 @@ type Step struct {
 	Later    []Later // a step with any of these cannot be run
 	Result   Result
 	Secrets  []Granted // what it is given of secrets; what it leaves behind must not have one in it
-
-	// Waits are the IDs of the steps without whose results the step is not known: those that were not when the plan was
-	// made. Fill makes it whole once all of them are; it may be called from any goroutine. Without Fill the step is a
-	// placeholder: what it and all that comes after it will be is for another plan, made with the results.
-	Waits []string
-	Fill  func(results map[string]string) (Step, error)
 }
 
 // Granted is a secret that a step is given.

@@ -32,8 +32,8 @@ func (w *Workspace) Try(ctx context.Context, argv []string, o TryOptions, sink f
 	if err != nil {
 		return nil, err
 	}
-	step := plan.Step{ID: strings.Join(argv, " "), Command: plan.Command{Argv: argv, Dir: dir}, NoCache: true,
-		Allow: plan.Allow{Network: !o.NoNetwork}}
+	step := plan.Step{ID: strings.Join(argv, " "), Action: &plan.Action{Command: plan.Command{Argv: argv, Dir: dir}, NoCache: true,
+		Allow: plan.Allow{Network: !o.NoNetwork}}}
 	if !o.CleanEnv {
 		for _, v := range os.Environ() {
 			name, _, _ := strings.Cut(v, "=")
