@@ -86,8 +86,9 @@ func (t Text) template(escape func(string) string) string {
 		if lit += p.Lit; p.Code == "" {
 			continue
 		}
-		if end := lit[max(0, len(lit)-1):]; end == "$" || end == "%" { // $${ would be a literal ${
-			lit = lit[:len(lit)-1]
+		if rest := strings.TrimRight(lit, "$%"); rest != lit { // $${ would be a literal ${
+			end := lit[len(rest):]
+			lit = rest
 			flush()
 			fmt.Fprintf(&b, "${%q}", end)
 		}
