@@ -40,7 +40,7 @@ func Explain(code string) (text string, ok bool) {
 	case CodeEncoding:
 		text = "Workflow files are UTF-8. Save the file in that encoding."
 	case CodeNesting:
-		text = "Brackets, blocks or templates inside each other, or a chain of operators, go deeper than any reader could follow. Give parts of it names in a locals block."
+		text = "Brackets, blocks or templates inside each other, or a chain of operators, go deeper than any reader could follow. Give parts of it names in a locals block. Numbers with thousands of digits are refused likewise."
 	case CodeUnreadable:
 		text = "A workflow file or its directory could not be read. Check that it exists and that you may read it."
 	case CodeNoFiles:

@@ -82,8 +82,9 @@ func (d *decoder) source(r hcl.Range) []byte {
 	return text[r.Start.Byte:r.End.Byte]
 }
 
-// calls reports unknown functions. Facts are functions too, but those declared are for the compiler to know.
+// calls reports unknown functions, and numbers that no text could hold. Facts are functions too, but those declared are for the compiler to know.
 func (d *decoder) calls(expr hclsyntax.Node) {
+	d.numbers(expr)
 	if source := d.source(expr.Range()); source != nil && bytes.IndexByte(source, '(') < 0 {
 		return
 	}

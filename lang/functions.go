@@ -72,7 +72,7 @@ func pure() map[string]function.Function {
 		"indent":          stdlib.IndentFunc,
 		"index":           indexOf,
 		"join":            stdlib.JoinFunc,
-		"jsondecode":      stdlib.JSONDecodeFunc,
+		"jsondecode":      bounded(stdlib.JSONDecodeFunc),
 		"jsonencode":      stdlib.JSONEncodeFunc,
 		"keys":            stdlib.KeysFunc,
 		"length":          length,
@@ -111,7 +111,7 @@ func pure() map[string]function.Function {
 		"tobool":          stdlib.MakeToFunc(cty.Bool),
 		"tolist":          stdlib.MakeToFunc(cty.List(cty.DynamicPseudoType)),
 		"tomap":           stdlib.MakeToFunc(cty.Map(cty.DynamicPseudoType)),
-		"tonumber":        stdlib.MakeToFunc(cty.Number),
+		"tonumber":        bounded(stdlib.MakeToFunc(cty.Number)),
 		"toset":           stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
 		"tostring":        stdlib.MakeToFunc(cty.String),
 		"transpose":       transpose,
@@ -123,7 +123,7 @@ func pure() map[string]function.Function {
 		"upper":           stdlib.UpperFunc,
 		"urlencode":       text("A string made safe for the query of a URL.", url.QueryEscape),
 		"values":          stdlib.ValuesFunc,
-		"yamldecode":      yamlDecode,
+		"yamldecode":      bounded(yamlDecode),
 		"zipmap":          stdlib.ZipmapFunc,
 	}
 }
