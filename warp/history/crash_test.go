@@ -81,7 +81,7 @@ func survivors(t *testing.T, fsys files, dir string) (uint64, error) {
 // memory is a directory in memory.
 type memory map[string]*memoryFile
 
-type memoryFile struct{ b []byte }
+type memoryFile struct{ b, synced []byte }
 
 func (m memory) Open(name string, flag int) (file, error) {
 	f, ok := m[name]
@@ -98,6 +98,9 @@ func (m memory) Open(name string, flag int) (file, error) {
 }
 
 func (m memory) Rename(from, to string) error {
+	if m[from] == nil {
+		return fs.ErrNotExist
+	}
 	m[to] = m[from]
 	delete(m, from)
 	return nil
@@ -120,16 +123,62 @@ func (f *memoryFile) WriteAt(b []byte, off int64) (int, error) {
 }
 
 func (f *memoryFile) Truncate(n int64) error { f.b = f.b[:n]; return nil }
-func (f *memoryFile) Sync() error            { return nil }
+func (f *memoryFile) Sync() error            { f.synced = slices.Clone(f.b); return nil }
 func (f *memoryFile) Close() error           { return nil }
 func (f *memoryFile) Size() (int64, error)   { return int64(len(f.b)), nil }
 
 func damaged(head, segment []byte) memory {
-	m := memory{segmentName(0): {slices.Clone(segment)}}
+	m := memory{segmentName(0): {b: slices.Clone(segment)}}
 	if head != nil {
-		m[headName] = &memoryFile{slices.Clone(head)}
+		m[headName] = &memoryFile{b: slices.Clone(head)}
 	}
 	return m
+}
+
+// fragile is a directory whose power may fail: what was not synced, contents and names, is gone then.
+type fragile struct {
+	memory
+	names memory // that are durable
+}
+
+func (f *fragile) SyncDir(string) error { f.names = maps.Clone(f.memory); return nil }
+
+func (f *fragile) afterPowerLoss() memory {
+	m := memory{}
+	for name, file := range f.names {
+		m[name] = &memoryFile{b: slices.Clone(file.synced)}
+	}
+	return m
+}
+
+// TestWhatIsAcknowledgedSurvivesPowerLoss turns the power off after every commit, through several segments and processes.
+func TestWhatIsAcknowledgedSurvivesPowerLoss(t *testing.T) {
+	f := &fragile{memory: memory{}}
+	n := uint64(0)
+	for round := range 8 {
+		l, err := Open("", Options{SegmentSize: 600, files: f})
+		require.NoError(t, err)
+		for range 7 {
+			require.NoError(t, l.Commit()) // at first: of what the process before wrote
+			have, err := survivors(t, f.afterPowerLoss(), "")
+			require.NoError(t, err)
+			require.Equal(t, n, have)
+			for range 1 + n%4 {
+				_, err := l.Append(numbered(n))
+				require.NoError(t, err)
+				n++
+			}
+		}
+		if round%2 == 0 {
+			require.NoError(t, l.Flush()) // and the process is killed
+		} else {
+			require.NoError(t, l.Checkpoint(warp.Graph{}))
+			require.Contains(t, f.afterPowerLoss(), checkpointName)
+			_, err := (&Reader{fs: f.afterPowerLoss()}).checkpoint(checkpointName)
+			require.NoError(t, err)
+			require.NoError(t, l.Close())
+		}
+	}
 }
 
 func TestTornAtEveryByte(t *testing.T) {

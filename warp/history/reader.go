@@ -36,7 +36,7 @@ func (r *Reader) tail() (s *scanner, tail error, err error) {
 	for i := len(list) - 1; ; i-- {
 		if i < 0 || len(list)-i > 2 {
 			if haveHead {
-				return nil, nil, &DamageError{Segment: segmentName(h.segment), Offset: h.end, Reason: "acknowledged events are missing"}
+				return nil, nil, h.missing()
 			}
 			if len(list) > 1 {
 				return nil, nil, &DamageError{Segment: segmentName(list[len(list)-2]), Offset: 0, Reason: "bad header"}
@@ -47,6 +47,9 @@ func (r *Reader) tail() (s *scanner, tail error, err error) {
 		var damage *DamageError
 		if errors.As(err, &damage) && !damage.acknowledged && !(haveHead && h.segment >= list[i]) {
 			continue // never acknowledged
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return r.tail() // a compaction dropped it just now
 		}
 		if err != nil {
 			return nil, nil, err
@@ -60,7 +63,7 @@ func (r *Reader) tail() (s *scanner, tail error, err error) {
 			return nil, nil, errors.Join(&DamageError{Segment: s.name, Offset: h.start, Reason: "the last acknowledged event is not there"}, s.Close())
 		}
 	} else if haveHead && h.segment > s.first {
-		return nil, nil, errors.Join(&DamageError{Segment: segmentName(h.segment), Offset: 0, Reason: "acknowledged events are missing"}, s.Close())
+		return nil, nil, errors.Join(h.missing(), s.Close())
 	}
 	for {
 		if _, err := s.next(); err == nil {
@@ -83,6 +86,15 @@ func (s *scanner) settle(r *Reader, end error) (more bool, err error) {
 	h, ok, err := readHead(r.fs, r.dir)
 	if err != nil {
 		return false, err
+	}
+	if ok && h.segment > s.first {
+		list, err := segments(r.fs, r.dir)
+		if err != nil {
+			return false, err
+		}
+		if len(list) == 0 || list[len(list)-1] < h.segment {
+			return false, h.missing()
+		}
 	}
 	lost := ok && h.segment == s.first && s.off < h.end
 	if s.window = nil; bad.reason != "" && !lost {
@@ -156,12 +168,14 @@ func (r *Reader) scan(idx uint64) iter.Seq2[link, error] {
 			if i < 0 {
 				if len(list) > 0 {
 					yield(link{}, fmt.Errorf("event %d: %w", idx, ErrCompacted))
+				} else if haveHead {
+					yield(link{}, h.missing())
 				}
 				return
 			}
 			s, err := openSegment(r.fs, r.dir, list[i])
 			last := i == len(list)-1
-			if errors.Is(err, fs.ErrNotExist) && !last {
+			if errors.Is(err, fs.ErrNotExist) {
 				continue // a compaction dropped it just now
 			}
 			if err != nil {
@@ -172,7 +186,9 @@ func (r *Reader) scan(idx uint64) iter.Seq2[link, error] {
 				yield(link{}, err)
 				return
 			}
-			if haveChain && s.chain != chain {
+			if haveChain && s.first != idx {
+				err = &DamageError{Segment: segmentName(idx), Reason: "the segment is missing"}
+			} else if haveChain && s.chain != chain {
 				err = &DamageError{Segment: s.name, Offset: 0, Reason: "segment does not continue the chain"}
 			} else {
 				err = r.scanSegment(s, &idx, last, yield)
@@ -470,7 +486,13 @@ func (r *Reader) begin(first uint64) (checkpoint, error) {
 	if first == 0 {
 		return checkpoint{}, nil
 	}
-	return r.checkpoint(baseName)
+	c, err := r.checkpoint(baseName)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoCheckpoint) {
+		err = &DamageError{Segment: baseName, Reason: "the graph before " + segmentName(first) + " is missing"}
+	} else if err == nil && c.n < first {
+		err = &DamageError{Segment: segmentName(c.n), Reason: "the segment is missing"}
+	}
+	return c, err
 }
 
 // step applies an event and compares the digest that it recorded.

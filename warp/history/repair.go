@@ -25,11 +25,17 @@ func Repair(dir string) (Salvage, error) { return repair(&Reader{dir: dir, fs: o
 func repair(r *Reader) (Salvage, error) {
 	var s Salvage
 	list, err := segments(r.fs, r.dir)
-	if err != nil || len(list) == 0 {
+	if err != nil {
 		return s, err
 	}
-	s.Events = list[0]
-	for e, err := range r.scan(list[0]) {
+	if len(list) > 0 {
+		s.Events = list[0]
+	}
+	base, err := s.begin(r)
+	if err != nil {
+		return s, err
+	}
+	for e, err := range r.scan(s.Events) {
 		if errors.As(err, &s.Damage) {
 			break
 		}
@@ -39,10 +45,19 @@ func repair(r *Reader) (Salvage, error) {
 		s.Events = e.Idx + 1
 	}
 	if s.Damage == nil {
-		_, _, err := r.tail() // damage that only the last commit point tells of
-		if err == nil || !errors.As(err, &s.Damage) {
+		end, _, err := r.tail() // damage that only the last commit point tells of
+		if err == nil {
+			return s, end.Close()
+		}
+		if errors.Is(err, errNoSegment) {
+			return s, nil
+		}
+		if !errors.As(err, &s.Damage) {
 			return s, err
 		}
+	}
+	if base.n > s.Events {
+		s.Events = 0 // what is left leads to no state
 	}
 	for _, name := range []string{headName, checkpointName} {
 		if err := r.fs.Remove(filepath.Join(r.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -61,7 +76,44 @@ func repair(r *Reader) (Salvage, error) {
 			return s, err
 		}
 	}
+	if s.Events == 0 {
+		if err := s.rename(r, baseName); err != nil {
+			return s, err
+		}
+	}
 	return s, r.fs.SyncDir(r.dir)
+}
+
+// begin returns the state from which the events can be folded. If that of a compacted history is lost, the checkpoint takes
+// its place; without one no event can be kept.
+func (s *Salvage) begin(r *Reader) (checkpoint, error) {
+	c, err := r.begin(s.Events)
+	if err == nil {
+		if ok, err := r.confirms(c); ok || err != nil {
+			return c, nil // what is wrong here the scan will find
+		}
+		err = &DamageError{Segment: baseName, Reason: "it is of another history"}
+	}
+	if !errors.As(err, &s.Damage) {
+		return c, err
+	}
+	c, err = r.checkpoint(checkpointName)
+	if err == nil {
+		if ok, _ := r.confirms(c); ok {
+			return c, errors.Join(s.rename(r, baseName), r.writeCheckpoint(baseName, c))
+		}
+	}
+	return checkpoint{n: ^uint64(0)}, nil
+}
+
+// rename puts a file aside, if it is there.
+func (s *Salvage) rename(r *Reader, name string) error {
+	err := r.fs.Rename(filepath.Join(r.dir, name), filepath.Join(r.dir, name+damagedSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	s.Aside = append(s.Aside, name+damagedSuffix)
+	return err
 }
 
 // lost reads what sound frames a segment holds of events that are not kept.
@@ -132,10 +184,9 @@ func (s *Salvage) putAside(r *Reader, first uint64) error {
 			return err
 		}
 	}
-	if err := r.fs.Rename(path, path+damagedSuffix); err != nil {
+	if err := s.rename(r, segmentName(first)); err != nil {
 		return err
 	}
-	s.Aside = append(s.Aside, segmentName(first)+damagedSuffix)
 	if s.Events > first {
 		return r.fs.Rename(path+".tmp", path)
 	}

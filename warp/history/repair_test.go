@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/flyingrobots/jitos/warp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -34,7 +35,7 @@ func TestRepairKeepsWhatIsBeforeTheDamage(t *testing.T) {
 		for at := 0; at < len(m[name].b); at += 7 {
 			bad := memory{}
 			for _, n := range slices.Sorted(maps.Keys(m)) {
-				bad[n] = &memoryFile{slices.Clone(m[n].b)}
+				bad[n] = &memoryFile{b: slices.Clone(m[n].b)}
 			}
 			bad[name].b[at] ^= 0x10
 			_, err := Open("", Options{files: bad})
@@ -60,10 +61,70 @@ func TestRepairKeepsWhatIsBeforeTheDamage(t *testing.T) {
 			require.Equal(t, s.Events, n)
 		}
 	}
-	short := memory{segmentName(0): {slices.Clone(m[segmentName(0)].b)}, headName: m[headName]}
+	short := memory{segmentName(0): {b: slices.Clone(m[segmentName(0)].b)}, headName: m[headName]}
 	s, err = repair(&Reader{fs: short})
 	require.NoError(t, err)
 	require.NotNil(t, s.Damage, "segments that are gone")
 	_, err = survivors(t, short, "")
 	require.NoError(t, err)
+}
+
+// TestWhatIsGoneIsFound takes each file that a history, or a compacted one, cannot do without out of it: whoever reads or
+// opens it is told, as long as there is a head, and Repair makes a history of what it can.
+func TestWhatIsGoneIsFound(t *testing.T) {
+	for _, size := range []int64{0, 300} {
+		for _, compacted := range []bool{false, true} {
+			for _, checkpointed := range []bool{false, true} {
+				whole := func() memory {
+					m, g := memory{}, warp.Graph{}
+					l, err := Open("", Options{SegmentSize: size, files: m})
+					require.NoError(t, err)
+					for i := range uint64(20) {
+						g = assert(t, l, g, i)
+					}
+					if compacted {
+						require.NoError(t, l.Compact(8))
+					}
+					if checkpointed {
+						require.NoError(t, l.Checkpoint(g))
+					}
+					require.NoError(t, l.Close())
+					return m
+				}
+				names, err := whole().List("")
+				require.NoError(t, err)
+				for _, name := range names {
+					if name == headName || name == checkpointName {
+						continue
+					}
+					m := whole()
+					require.NoError(t, m.Remove(name))
+					r := &Reader{fs: m}
+					var d *DamageError
+					_, err := r.Verify()
+					require.ErrorAs(t, err, &d, name)
+					s, err := repair(r)
+					require.NoError(t, err)
+					require.NotNil(t, s.Damage, name)
+					if name == baseName && checkpointed {
+						require.EqualValues(t, 20, s.Events)
+					}
+					n, err := r.Verify()
+					require.NoError(t, err, "%s of %v", name, names)
+					require.LessOrEqual(t, n, s.Events)
+					g, err := r.System()
+					require.NoError(t, err)
+					facts, _ := g.Len()
+					require.EqualValues(t, s.Events, facts)
+					again, err := repair(r)
+					require.NoError(t, err)
+					require.Equal(t, Salvage{Events: s.Events}, again)
+					l, err := Open("", Options{SegmentSize: size, files: m})
+					require.NoError(t, err)
+					require.Equal(t, s.Events, l.Len())
+					require.NoError(t, l.Close())
+				}
+			}
+		}
+	}
 }

@@ -338,6 +338,11 @@ const (
 	headSize  = 8 + 4*8 + 32 + 4
 )
 
+// missing says that the segment of which the head speaks is gone.
+func (h head) missing() error {
+	return &DamageError{Segment: segmentName(h.segment), Reason: "acknowledged events are missing"}
+}
+
 func (h head) encode() []byte {
 	b := append(make([]byte, 0, headSize), headMagic...)
 	b = binary.LittleEndian.AppendUint64(b, h.segment)
