@@ -30,6 +30,12 @@ func (f Footprint) Independent(o Footprint) (ok bool, on Hash) {
 	return !found, Hash{}
 }
 
+// compare orders footprints somehow.
+func (f Footprint) compare(o Footprint) int {
+	return cmp.Or(slices.CompareFunc(f.Reads, o.Reads, compareHash), slices.CompareFunc(f.Writes, o.Writes, compareHash),
+		slices.Compare(f.Scans, o.Scans), slices.Compare(f.Touches, o.Touches))
+}
+
 func compareHash(a, b Hash) int { return slices.Compare(a[:], b[:]) }
 
 // common returns the first element of two sorted lists that is in both.

@@ -38,7 +38,7 @@ func apply(t require.TestingT, g warp.Graph, ops ...warp.Op) warp.Graph {
 	return g
 }
 
-// drawOps makes n additions of nodes and, after them, of edges between them.
+// sampleOps makes n additions of nodes and, after them, of edges between them.
 func sampleOps(t require.TestingT, n int) (nodes, edges []warp.Op) {
 	var ids []warp.NodeID
 	for i := range n {

@@ -37,7 +37,7 @@ type Refusal struct {
 var ErrDependent = errors.New("depends on another rewrite of the tick")
 
 // Tick applies those of the proposals that are independent of each other, in their order and, where that is equal, in
-// that of their bytes. So the outcome and the receipt depend on the set of proposals alone, not on how it is arranged.
+// that of their bytes and footprints. So the outcome and the receipt depend on the set of proposals alone, not on how it is arranged.
 // What is refused is for a later tick to try again. The list is not changed.
 func (g Graph) Tick(n uint64, proposals []Proposal) (Graph, Receipt) {
 	list := slices.Clone(proposals)
@@ -45,7 +45,7 @@ func (g Graph) Tick(n uint64, proposals []Proposal) (Graph, Receipt) {
 		if a.Order != b.Order {
 			return cmp.Compare(a.Order, b.Order)
 		}
-		return bytes.Compare(a.Rewrite.Encode(), b.Rewrite.Encode())
+		return cmp.Or(bytes.Compare(a.Rewrite.Encode(), b.Rewrite.Encode()), a.Footprint.compare(b.Footprint))
 	})
 	receipt := Receipt{Tick: n, Applied: make([]uint64, 0, len(list))}
 	t := tick{map[Hash]uint64{}, map[Hash]uint64{}, map[uint64]uint64{}, map[uint64]uint64{}}

@@ -8,6 +8,7 @@ import (
 	"github.com/flyingrobots/jitos/warp"
 	"github.com/flyingrobots/jitos/warp/cbor"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 func propose(order uint64, ops ...warp.Op) warp.Proposal {
@@ -41,7 +42,6 @@ func TestATickDependsOnTheSetOfProposalsAlone(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, bytes, b)
 	}
-	// Replaying what was applied, in any order and without looking at footprints, gives the same graph.
 	reasons := map[string]warp.Refusal{}
 	for _, f := range receipt.Refused {
 		reasons[f.Reason] = f
@@ -51,6 +51,58 @@ func TestATickDependsOnTheSetOfProposalsAlone(t *testing.T) {
 	dependent := reasons[warp.ErrDependent.Error()]
 	require.Less(t, dependent.By, dependent.Order)
 	require.NotZero(t, dependent.On)
+}
+
+// TestATickTakesWhatIsIndependent gives ticks the rewrites of random rules. A proposal is taken if it is independent of all that
+// were taken before it and applies after them; those taken lead to the same graph one by one, in the other order, without
+// any footprint.
+func TestATickTakesWhatIsIndependent(t *testing.T) {
+	dependent := 0
+	rapid.Check(t, func(t *rapid.T) {
+		g, _ := drawFacts(t)
+		var all []warp.Proposal
+		for range 4 {
+			r := drawRule(t)
+			for b := range r.Matches(g, nil) {
+				w, f, err := r.Instantiate(b)
+				require.NoError(t, err)
+				all = append(all, warp.Proposal{Order: uint64(len(all)), Rewrite: w, Footprint: f})
+			}
+		}
+		want, taken, orders := g, []warp.Proposal{}, []uint64{}
+		for _, p := range all {
+			free := !slices.ContainsFunc(taken, func(o warp.Proposal) bool {
+				ok, _ := p.Footprint.Independent(o.Footprint)
+				return !ok
+			})
+			if !free {
+				dependent++
+				continue
+			}
+			if next, err := want.Apply(p.Rewrite); err == nil {
+				want, taken, orders = next, append(taken, p), append(orders, p.Order)
+			}
+		}
+		got, receipt := g.Tick(1, all)
+		require.Equal(t, orders, receipt.Applied)
+		require.Equal(t, want.Digest(), got.Digest())
+		slices.Reverse(taken)
+		for _, p := range taken {
+			g = apply(t, g, p.Rewrite.Ops...)
+		}
+		require.Equal(t, got.Digest(), g.Digest())
+		// Two that differ in their footprints alone are in an order, too.
+		mixed := slices.Clone(all)
+		for i := range mixed {
+			mixed[i].Order = 0
+		}
+		same, first := want.Tick(1, mixed)
+		slices.Reverse(mixed)
+		again, second := want.Tick(1, mixed)
+		require.Equal(t, same.Digest(), again.Digest())
+		require.Equal(t, first, second)
+	})
+	require.NotZero(t, dependent)
 }
 
 func BenchmarkTick10000Noops(b *testing.B) {
