@@ -129,14 +129,11 @@ func (w *Workspace) Runs(ctx context.Context) ([]Run, error) {
 		}
 	}
 	for _, n := range order { // an undo that is undone: what it took back is there again
-		r := runs[n]
-		of := runs[r.Of]
-		if r.What != "undo" || r.Status != "done" || of == nil {
-			continue
-		}
-		of.Undone = true
-		if of.What == "undo" && runs[of.Of] != nil {
-			runs[of.Of].Undone = false
+		undone := true
+		for r := runs[n]; r != nil && r.What == "undo" && r.Status == "done"; undone = !undone {
+			if r = runs[r.Of]; r != nil {
+				r.Undone = undone
+			}
 		}
 	}
 	out := make([]Run, 0, len(order))
@@ -267,6 +264,9 @@ func (w *Workspace) Output(ctx context.Context, step string, run int, failed boo
 	if err != nil {
 		return nil, nil, err
 	}
+	if run != 0 && !slices.ContainsFunc(runs, func(r Run) bool { return r.N == run }) {
+		return nil, nil, noRun(run, runs)
+	}
 	var names []string
 	for _, r := range runs {
 		if run != 0 && r.N != run {
@@ -286,7 +286,7 @@ func (w *Workspace) Output(ctx context.Context, step string, run int, failed boo
 				}
 				b, err := w.store.Get(cas.Digest(s.Log))
 				if errors.Is(err, cas.ErrNotFound) {
-					return nil, &s, usagef("the output of %s in run %d has been let go (`jitos gc`)", s.Step, r.N)
+					return nil, &s, usagef("the output of %s in run %d is not kept any more: it has been let go (`jitos gc`), or its object was damaged", s.Step, r.N)
 				}
 				if err != nil {
 					return nil, &s, fmt.Errorf("the output of %s in run %d: %w", s.Step, r.N, err)
