@@ -56,7 +56,7 @@ func (k *kernel) decide(i int) (*decision, error) {
 		if p, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, fs.ErrPermission) {
 			return nil, failf("input %s: %s", p.Path, p.Err)
 		}
-		return nil, err
+		return nil, k.ofStep(s, err)
 	}
 	if declaresNothing(s) {
 		// known within this run only, so that another plan does not repeat it over the same files
@@ -85,6 +85,11 @@ func (k *kernel) decide(i int) (*decision, error) {
 		d.stands = missing == ""
 		d.why = []string{missing}
 		return d, nil
+	}
+	for _, p := range outputPaths(s) {
+		if _, err := k.w.Base.Stat(p); errors.Is(err, sws.ErrSymlink) {
+			return nil, k.ofStep(s, err)
+		}
 	}
 	d.why, err = k.explain(s, d)
 	return d, err
@@ -180,6 +185,14 @@ func at(s *plan.Step) string {
 	return fmt.Sprintf("%s:%d", s.Range.File, s.Range.Start.Line)
 }
 
+// beside is where a step is written, to stand after what is wrong with it.
+func beside(s *plan.Step) string {
+	if where := at(s); where != "" {
+		return "   (" + where + ")"
+	}
+	return ""
+}
+
 // reruns bounds how often a step is repeated because its inputs changed under it.
 const reruns = 3
 
@@ -202,7 +215,7 @@ func (k *kernel) try(ctx context.Context, slot, i int, r *result, begun func(Inv
 			continue
 		}
 		if err != nil {
-			return ofStep(err)
+			return k.ofStep(s, err)
 		}
 		r.key, r.action, r.inputs, r.why = d.key, d.action, d.inputs, d.why
 		if old := k.kept(d.key); old != nil {
@@ -361,13 +374,13 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	}
 	if s.Command.Dir != "." {
 		if e, err := k.files.entry(s.Command.Dir, below); err != nil {
-			return false, ofStep(err)
+			return false, k.ofStep(s, err)
 		} else if e.Kind != sws.Dir {
 			return false, failf("its dir %s does not exist", s.Command.Dir)
 		}
 	}
 	if err := k.lookAtOutputs(s); err != nil {
-		return false, ofStep(err)
+		return false, k.ofStep(s, err)
 	}
 	log := &capture{live: func(b []byte) {
 		if k.o.Live.Output != nil {
@@ -397,7 +410,7 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 	}
 	tooLoud := errors.Is(err, errTooLoud)
 	if err != nil && !tooLoud {
-		return false, ofStep(err)
+		return false, k.ofStep(s, err)
 	}
 	e.Exit, e.Signal, e.RSS, e.Wall, e.Left = res.Exit, res.Signal, res.MaxRSS, int64(res.Wall), res.Left
 	reason := badEnd(s, res)
@@ -468,11 +481,23 @@ func (k *kernel) execute(ctx context.Context, slot, i int, r *result) (again boo
 }
 
 // ofStep tells what is the step's own fault from what is the kernel's.
-func ofStep(err error) error {
-	if _, refused := errors.AsType[*sws.RefusedError](err); refused || errors.Is(err, sws.ErrSymlink) {
+func (k *kernel) ofStep(s *plan.Step, err error) error {
+	if _, refused := errors.AsType[*sws.RefusedError](err); refused {
 		return &stepError{err.Error()}
 	}
-	return err
+	p, ok := errors.AsType[*fs.PathError](err)
+	if !ok || !errors.Is(err, sws.ErrSymlink) {
+		return err
+	}
+	for i := range len(p.Path) {
+		if p.Path[i] != '/' {
+			continue
+		}
+		if e, _, err := k.w.Base.Entry(p.Path[:i]); err == nil && e.Kind == sws.Link {
+			return failf("%s lies behind %s, a symbolic link to %s: name it by its own path, or make %[2]s a directory%[4]s", p.Path, p.Path[:i], e.Target, beside(s))
+		}
+	}
+	return &stepError{err.Error()}
 }
 
 // badEnd says why a command that ended did not succeed.
@@ -481,7 +506,7 @@ func badEnd(s *plan.Step, res sandbox.Result) string {
 	case res.TimedOut:
 		return fmt.Sprintf("timeout after %s", s.Timeout)
 	case res.NotFound:
-		return fmt.Sprintf("%s: command not found", worker.Kinds()[worker.KindOf(s.Command)].Argv(s.Command)[0])
+		return fmt.Sprintf("%s: command not found%s", worker.Kinds()[worker.KindOf(s.Command)].Argv(s.Command)[0], beside(s))
 	case res.Signal != 0:
 		return fmt.Sprintf("killed by %s", signalName(res.Signal))
 	case res.Exit != 0:
@@ -810,6 +835,20 @@ func (k *kernel) keyAfter(s *plan.Step, r *result) error {
 		r.after = key(r.action, again)
 	}
 	return nil
+}
+
+// outputPaths are the declared outputs that are no patterns.
+func outputPaths(s *plan.Step) []string {
+	if s.Outputs == nil {
+		return nil
+	}
+	var out []string
+	for _, p := range s.Outputs.Patterns {
+		if name, ok := plan.Path(p); ok {
+			out = append(out, strings.TrimSuffix(name, "/"))
+		}
+	}
+	return out
 }
 
 // outputDirs are the directories of the declared outputs.

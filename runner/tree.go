@@ -184,7 +184,7 @@ func (f *files) glob(pattern string) (expansion, error) {
 		}
 	}
 	for _, p := range f.outputs.under(pattern) {
-		if fp, err := f.base.Stat(p); err != nil {
+		if fp, err := f.base.At(p); err != nil { // whose output lies behind a link is told so when its turn comes
 			return got, err
 		} else if fp.Kind == sws.File || fp.Kind == sws.Link {
 			set[p] = true
