@@ -283,11 +283,13 @@ func (w *Workspace) whyStep(step string, runs []Run) (*Why, error) {
 			default:
 				out.Lines = append(out.Lines, fmt.Sprintf("%s in run %d", s.Outcome, r.N))
 			}
-			from, err := w.from(step, 0)
-			if err != nil {
-				return nil, err
+			if s.Outcome == runner.Ran || s.Outcome == runner.Cached { // of another the graph tells what an earlier run of it read
+				from, err := w.from(step, 0)
+				if err != nil {
+					return nil, err
+				}
+				out.Lines = append(out.Lines, from...)
 			}
-			out.Lines = append(out.Lines, from...)
 			if len(s.Invocation.Path) > 0 {
 				out.Lines = append(out.Lines, "needed by  "+strings.Join(s.Invocation.Path, " → "))
 			}
