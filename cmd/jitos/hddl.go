@@ -18,21 +18,22 @@ import (
 // hddlExtension is what the files of planning problems end in.
 const hddlExtension = ".hddl"
 
-func loadHDDL(domain, problem string) (*hddl.Import, error) {
+// loadHDDL reads a problem for a command, of which help says more.
+func loadHDDL(domain, problem, help string) (*hddl.Import, error) {
 	var sources []hddl.Source
 	for _, name := range []string{domain, problem} {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			return nil, &usageError{err, "jitos import hddl --help"}
+			return nil, &usageError{err, help}
 		}
 		sources = append(sources, hddl.Source{Name: shorten(name), Text: string(text)})
 	}
 	m, err := hddl.Load(sources[0], sources[1])
-	return m, withSource(err)
+	return m, withSource(err, help)
 }
 
-// withSource makes what is wrong with a file an error that shows the line.
-func withSource(err error) error {
+// withSource makes what is wrong with a file an error that shows the line, and names the help of the command.
+func withSource(err error, help string) error {
 	e, ok := errors.AsType[*hddl.Error](err)
 	if !ok {
 		return err
@@ -41,12 +42,12 @@ func withSource(err error) error {
 	if lines := strings.Split(string(text), "\n"); readErr == nil && e.Line <= len(lines) {
 		err = fmt.Errorf("%w\n%d │ %s", err, e.Line, screen.Clean(strings.TrimRight(lines[e.Line-1], " \t\r")))
 	}
-	return &usageError{err, "jitos import hddl --help"}
+	return &usageError{err, help}
 }
 
 // planHDDL plans a problem as it stands in its files, and writes the plan as the competition wants it.
 func planHDDL(ctx context.Context, out io.Writer, domain, problem string) error {
-	m, err := loadHDDL(domain, problem)
+	m, err := loadHDDL(domain, problem, "jitos plan --help")
 	if err != nil {
 		return err
 	}

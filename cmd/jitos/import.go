@@ -45,14 +45,16 @@ type importHDDLCmd struct {
 	Output  string `short:"o" placeholder:"FILE" help:"Write FILE instead of main.jitos.hcl; - is standard output. A file that exists is not replaced."`
 }
 
+const importHDDLHelp = "jitos import hddl --help"
+
 func (c *importHDDLCmd) run(_ context.Context, s *session) error {
-	m, err := loadHDDL(c.Domain, c.Problem)
+	m, err := loadHDDL(c.Domain, c.Problem, importHDDLHelp)
 	if err != nil {
 		return err
 	}
 	text, err := m.Module(fmt.Sprintf("Made by `jitos import hddl` from %s and %s.", filepath.Base(c.Domain), filepath.Base(c.Problem)))
 	if err != nil {
-		return withSource(err)
+		return withSource(err, importHDDLHelp)
 	}
 	return writeImported(s, cmp.Or(c.Output, "main"+lang.Extension), text)
 }

@@ -103,7 +103,7 @@ func (s scope) formula(e *expr) (htn.Cond, error) {
 			return nil, err
 		}
 		var all []htn.Cond
-		err = s.instances(vars, func(s scope) error {
+		err = s.instances(e, vars, func(s scope) error {
 			c, err := s.formula(&rest[1])
 			all = append(all, c)
 			return err
@@ -122,9 +122,15 @@ func (s scope) formula(e *expr) (htn.Cond, error) {
 	return htn.Holds{Rel: head, Args: args}, err
 }
 
-// instances calls do for each way to choose objects for the variables.
-func (s scope) instances(vars []typed, do func(scope) error) error {
+// maxWritten is how often formulas below quantifiers may be written out in all: a few variables over many objects would take all memory.
+const maxWritten = 1 << 20
+
+// instances calls do for each way to choose objects for the variables of e.
+func (s scope) instances(e *expr, vars []typed, do func(scope) error) error {
 	if len(vars) == 0 {
+		if s.l.written++; s.l.written > maxWritten {
+			return s.l.errorf(e, "quantifiers are written out over the objects of their types, and up to here that makes more than %d formulas: quantify over fewer variables at once", maxWritten)
+		}
 		return do(s)
 	}
 	for _, o := range s.l.names {
@@ -136,7 +142,7 @@ func (s scope) instances(vars []typed, do func(scope) error) error {
 			inner.vars = map[string]htn.Term{}
 		}
 		inner.vars[vars[0].name] = htn.C(constant(o))
-		if err := inner.instances(vars[1:], do); err != nil {
+		if err := inner.instances(e, vars[1:], do); err != nil {
 			return err
 		}
 	}
@@ -171,7 +177,7 @@ func (s scope) effects(out []consequence, at int, e *expr) ([]consequence, error
 		case head == "forall" && !negative && len(lit.list) == 3:
 			var vars []typed
 			if vars, err = s.l.parameters(&lit.list[1]); err == nil {
-				err = s.instances(vars, func(s scope) (err error) {
+				err = s.instances(lit, vars, func(s scope) (err error) {
 					out, err = s.effects(out, at, &lit.list[2])
 					return err
 				})

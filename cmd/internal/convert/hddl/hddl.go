@@ -6,7 +6,7 @@
 // conditional effects becomes a task with a method, and an action, for each way its conditions can turn out. What the file has no name
 // for gets one with "--" in it, so that [WritePlan] can tell it apart again.
 //
-// Start reading at [Load]; [Import.WriteModule] writes what was loaded in our language.
+// Start reading at [Load]; [Import.Module] writes what was loaded in our language.
 package hddl
 
 import (
@@ -100,6 +100,7 @@ type loader struct {
 	unions  map[string][]string // relation: the types, any of which an object of it has
 	arity   map[string]int      // of predicates
 	facts   warp.Rewrite
+	written int // formulas below quantifiers
 	hasRoot bool
 }
 
@@ -114,12 +115,35 @@ func (l *loader) name(line int, what, name string) error {
 	return nil
 }
 
-// predicate notes that one is used with so many arguments.
-func (l *loader) predicate(e *expr, name string, args int) error {
-	if n, known := l.arity[name]; known && n != args {
-		return l.errorf(e, "%s has %d arguments here and %d elsewhere", name, args, n)
+// predicates reads how many arguments each has.
+func (l *loader) predicates(e *expr) error {
+	for i := range e.list[1:] {
+		p := &e.list[i+1]
+		if !p.isList() || len(p.list) == 0 || p.list[0].isList() {
+			return l.errorf(p, "expected a predicate, such as (at ?truck ?place), not %s", p)
+		}
+		vars, err := l.typedList(p.list[1:])
+		if err != nil {
+			return err
+		}
+		name := p.list[0].word
+		if _, twice := l.arity[name]; twice {
+			return l.errorf(p, "predicate %s is declared twice", name)
+		}
+		l.arity[name] = len(vars)
 	}
-	l.arity[name] = args
+	return nil
+}
+
+// predicate checks that one may be used with so many arguments.
+func (l *loader) predicate(e *expr, name string, args int) error {
+	n, known := l.arity[name]
+	if !known {
+		return l.errorf(e, "predicate %s is not declared", name)
+	}
+	if n != args {
+		return l.errorf(e, "predicate %s has %d arguments, not %d", name, n, args)
+	}
 	return l.name(e.line, "predicate", name)
 }
 
@@ -131,12 +155,13 @@ func (l *loader) errorf(e *expr, format string, args ...any) error {
 func (l *loader) load() error {
 	passes := []map[string]func(*expr) error{
 		{":types": l.types},
+		{":predicates": l.predicates},
 		{":constants": l.declare, ":objects": l.declare},
 		{":task": l.task, ":action": l.task},
 		{":action": l.action, ":method": l.method},
 		{":init": l.init, ":htn": l.network, ":goal": l.goal},
 	}
-	ignored := []string{"domain", "problem", ":domain", ":requirements", ":predicates", ":metric", ":functions"}
+	ignored := []string{"domain", "problem", ":domain", ":requirements", ":metric", ":functions"}
 	for i, pass := range passes {
 		for _, s := range l.parts {
 			l.file = s.file
@@ -535,7 +560,33 @@ func (s scope) subtasks(m *htn.Method, keys map[string]*expr) error {
 		}
 		m.Order = append(m.Order, at)
 	}
+	if !acyclic(len(m.Steps), m.Order) {
+		return s.l.errorf(order, "the order of the subtasks goes round in a circle")
+	}
 	return nil
+}
+
+// acyclic tells whether n things can be put in a row that keeps the order.
+func acyclic(n int, order [][2]int) bool {
+	waits, after := make([]int, n), make([][]int, n)
+	for _, o := range order {
+		waits[o[1]]++
+		after[o[0]] = append(after[o[0]], o[1])
+	}
+	var row []int
+	for i, w := range waits {
+		if w == 0 {
+			row = append(row, i)
+		}
+	}
+	for i := 0; i < len(row); i++ {
+		for _, next := range after[row[i]] {
+			if waits[next]--; waits[next] == 0 {
+				row = append(row, next)
+			}
+		}
+	}
+	return len(row) == n
 }
 
 // parts are the parts of `(and part …)`, of `()`, or the one part.

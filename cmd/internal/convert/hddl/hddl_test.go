@@ -3,6 +3,7 @@ package hddl_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -91,14 +92,19 @@ func TestNoPlan(t *testing.T) {
 
 func TestWhatIsWrongAndWhere(t *testing.T) {
 	tests := map[string]struct{ old, new, want string }{
-		"an unknown type":        {"?from ?to - place ?t", "?from ?to - plaice ?t", "d.hddl:10: unknown type plaice"},
-		"an unknown task":        {"(go ?t ?from) (load", "(fly ?t ?from) (load", "d.hddl:13: unknown task (fly ?t ?from)"},
-		"an undeclared variable": {"(go ?t ?from) (load", "(go ?u ?from) (load", "d.hddl:13: variable ?u is not declared"},
-		"a nested condition":     {"(and (not (in ?p ?t)) (at ?p ?a))))", "(when (in ?p ?t) (when (at ?t ?a) (at ?p ?a)))))", "d.hddl:27: a condition below another is not supported in an effect: join them by and"},
-		"an unknown section":     {"(:requirements", "(:derived", "d.hddl:3: section :derived is not supported"},
-		"an unknown subtask":     {"(< a b)", "(< a c)", "d.hddl:21: unknown subtask c"},
-		"an open parenthesis":    {"(at ?p ?a))))", "(at ?p ?a)))", "d.hddl:27: ends within an expression"},
-		"too few arguments":      {"(go ?t ?from) (load", "(go ?t) (load", "d.hddl:13: task go has 2 parameters"},
+		"an unknown type":         {"?from ?to - place ?t", "?from ?to - plaice ?t", "d.hddl:10: unknown type plaice"},
+		"an unknown task":         {"(go ?t ?from) (load", "(fly ?t ?from) (load", "d.hddl:13: unknown task (fly ?t ?from)"},
+		"an undeclared variable":  {"(go ?t ?from) (load", "(go ?u ?from) (load", "d.hddl:13: variable ?u is not declared"},
+		"a nested condition":      {"(and (not (in ?p ?t)) (at ?p ?a))))", "(when (in ?p ?t) (when (at ?t ?a) (at ?p ?a)))))", "d.hddl:27: a condition below another is not supported in an effect: join them by and"},
+		"an unknown section":      {"(:requirements", "(:derived", "d.hddl:3: section :derived is not supported"},
+		"an unknown predicate":    {"(in ?p ?t) (at ?t ?a)) :effect", "(inn ?p ?t) (at ?t ?a)) :effect", "d.hddl:27: predicate inn is not declared"},
+		"a predicate's arguments": {"(road ?a ?b)) :effect", "(road ?a)) :effect", "d.hddl:23: predicate road has 2 arguments, not 1"},
+		"a predicate twice":       {"(in ?p - parcel ?t - truck)", "(at ?p)", "d.hddl:6: predicate at is declared twice"},
+		"a circle":                {"(< a b)", "(and (< a b) (< b a))", "d.hddl:21: the order of the subtasks goes round in a circle"},
+		"what is not supported":   {"(at ?t ?to) :subtasks", "(oneof (at ?t ?to)) :subtasks", "d.hddl:16: predicate oneof is not declared"},
+		"an unknown subtask":      {"(< a b)", "(< a c)", "d.hddl:21: unknown subtask c"},
+		"an open parenthesis":     {"(at ?p ?a))))", "(at ?p ?a)))", "d.hddl:27: ends within an expression"},
+		"too few arguments":       {"(go ?t ?from) (load", "(go ?t) (load", "d.hddl:13: task go has 2 parameters"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -109,9 +115,19 @@ func TestWhatIsWrongAndWhere(t *testing.T) {
 	}
 }
 
+func TestQuantifiersAreNotWrittenOutForEver(t *testing.T) {
+	many := problem
+	for i := range 60 {
+		many = strings.Replace(many, "c - place", fmt.Sprintf("p%d c - place", i), 1)
+	}
+	four := strings.Replace(domain, "(and (at ?t ?a) (road ?a ?b))", "(exists (?w ?x ?y ?z - place) (and (road ?w ?x) (road ?y ?z)))", 1)
+	_, err := hddl.Load(hddl.Source{Name: "d.hddl", Text: four}, hddl.Source{Name: "p.hddl", Text: many})
+	require.ErrorContains(t, err, "d.hddl:23: quantifiers are written out")
+}
+
 func FuzzLoad(f *testing.F) {
 	f.Add(domain, problem)
-	f.Add("(define (domain d) (:action a :effect (not (p))))", "(define (problem p) (:htn :subtasks (a)))")
+	f.Add("(define (domain d) (:predicates (p)) (:action a :effect (not (p))))", "(define (problem p) (:htn :subtasks (a)))")
 	f.Fuzz(func(t *testing.T, domain, problem string) {
 		m, err := hddl.Load(hddl.Source{Name: "d", Text: domain}, hddl.Source{Name: "p", Text: problem})
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 const (
 	problemTask = own + "problem" // compound: the whole problem
 	initTask    = own + "init"    // primitive: asserts the facts that actions change
+	noMethod    = own + "none"    // of a task that no method brings to an end, which our language does not allow
 )
 
 // Module is the problem in our language: its plans are the plans of the problem, in the same order. The error is an
@@ -42,12 +43,32 @@ func (m *Import) Module(title string) ([]byte, error) {
 	w.line("# `jitos plan --format hddl` writes its plan as the competition wants it.\n")
 	w.line("jitos {\ndefault = task.%s\n}\n", problemTask)
 	w.facts()
+	ends := ending(m.Domain.Tasks)
 	for _, t := range m.Domain.Tasks {
 		w.task(&t)
+		if !ends[t.Name] {
+			w.line("method %q %q {\nwhen = false\n}\n", t.Name, noMethod)
+		}
 	}
 	w.problem(m.Problem.Goal)
 	text, diags := lang.Format("main"+lang.Extension, []byte(w.text.String()))
 	return text, diags.Err()
+}
+
+// ending finds the tasks that some method, whatever holds, brings to an end.
+func ending(tasks []htn.Task) map[string]bool {
+	ends := map[string]bool{}
+	for before := -1; before < len(ends); {
+		before = len(ends)
+		for _, t := range tasks {
+			if t.Operator != nil || slices.ContainsFunc(t.Methods, func(m htn.Method) bool {
+				return !slices.ContainsFunc(m.Steps, func(s htn.Sub) bool { return !ends[s.Task] })
+			}) {
+				ends[t.Name] = true
+			}
+		}
+	}
+	return ends
 }
 
 type module struct {
