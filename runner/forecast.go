@@ -1,11 +1,15 @@
 package runner
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
 	"github.com/flyingrobots/jitos/compiler/plan"
 	"github.com/flyingrobots/jitos/runner/worker"
+	"github.com/flyingrobots/jitos/warp"
+	"github.com/flyingrobots/jitos/warp/cas"
+	"github.com/flyingrobots/jitos/warp/cbor"
 )
 
 // Forecast is what a run of a plan would do, as far as that can be known without running anything.
@@ -23,6 +27,7 @@ type StepForecast struct {
 	Runs    bool
 	Outcome string   // UpToDate, Cached, Ran or Unplanned
 	Reasons []string // why it is not up to date
+	Before  string   // how it failed when it ran like this, in a run that ended well by another way; "" if it did not
 }
 
 // Foresee looks at every step in plan order: what a step that will run feeds is said to run too, since nobody knows
@@ -84,6 +89,8 @@ func Foresee(w Workspace, pl *plan.Plan, isolated bool, o Options) (*Forecast, e
 			f.Reasons = d.why
 			if d.known != nil {
 				f.Outcome = Cached
+			} else if f.Before, err = k.failedBefore(d.key); err != nil {
+				return nil, err
 			}
 		}
 		if f.Outcome == "" {
@@ -106,4 +113,41 @@ func Foresee(w Workspace, pl *plan.Plan, isolated bool, o Options) (*Forecast, e
 	slices.Sort(out.Changes)
 	out.Changes = slices.Compact(out.Changes)
 	return out, nil
+}
+
+// failedBefore tells how a step with this key failed in a run that ended well all the same, by another way.
+func (k *kernel) failedBefore(key cas.Digest) (string, error) {
+	for id := range k.lookup.Find("step", key[:]) {
+		for _, e := range k.lookup.In(id, "attempted") {
+			var way struct {
+				Run int `cbor:"run"`
+				N   int `cbor:"n"`
+			}
+			var why struct {
+				Reason string `cbor:"reason"`
+			}
+			candidate, _ := k.lookup.Node(e.From)
+			if err := errors.Join(cbor.Unmarshal(candidate.Data, &way), cbor.Unmarshal(e.Data, &why)); err != nil {
+				return "", err
+			}
+			for range k.lookup.In(nodeOf("run", map[string]any{"n": way.Run}).ID(), "collapsed-into") {
+				return why.Reason, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// FellBack says that some run went another way than the first.
+func FellBack(system warp.Graph) bool {
+	for _, n := range system.Nodes("candidate") {
+		var c struct {
+			Run int `cbor:"run"`
+			N   int `cbor:"n"`
+		}
+		if cbor.Unmarshal(n.Data, &c) == nil && c.N > 0 {
+			return true
+		}
+	}
+	return false
 }

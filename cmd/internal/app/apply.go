@@ -217,6 +217,11 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	o.Hold, o.KeepGoing, o.Sink, o.Live = r.Hold, r.KeepGoing, sink, live
 	o.Rule, o.Observed, o.Asked = p.program.Rule, p.program.Observed(), w.asked
 	o.Stale = w.newProgram(p.program)
+	if runner.FellBack(w.graph) && !p.only {
+		if _, err := w.foresee(ctx, p, o); err != nil {
+			return nil, err
+		}
+	}
 	out, err := runner.Apply(ctx, w.runnerWorkspace(), p.first, p, o)
 	if err != nil {
 		return nil, err
@@ -232,16 +237,18 @@ func (w *Workspace) Apply(ctx context.Context, r Request, sink func(runner.Event
 	if r.Hold || out.Status != runner.Done && out.Status != runner.Nothing {
 		return out, nil
 	}
+	// What follows only saves the next run work: on a full disk it is left out.
 	if !out.Always && !w.unsure { // else there is something to do each time
-		if err := w.project(r, out); err != nil {
-			return nil, err
-		}
+		err = w.project(r, out)
 	}
-	if o.Stale {
+	if err == nil && o.Stale {
 		digest := p.program.Digest()
 		err = cmp.Or(os.MkdirAll(w.meta("index"), 0o755), os.WriteFile(w.meta(programIndex), digest[:], 0o644))
 	}
-	return out, err
+	if err != nil {
+		w.notice("the index was not brought up to date, so the next run looks at everything: " + err.Error())
+	}
+	return out, nil
 }
 
 // programIndex holds the digest of the program whose stale outputs are gone. Without it they are looked for once more.
@@ -287,8 +294,41 @@ func (w *Workspace) Plan(ctx context.Context, r Request) (*runner.Forecast, erro
 	return w.foresee(ctx, p, o)
 }
 
-// foresee looks ahead, with the results of steps that need not run.
+// foresee looks ahead. A way that failed, in a run that ended well by another, is no reason to run again as long as all
+// is as it was: so where such a way comes first, and nothing is to do by one after it, it is that one that stands.
 func (w *Workspace) foresee(ctx context.Context, p *planned, o runner.Options) (*runner.Forecast, error) {
+	first, err := w.ahead(ctx, p, o)
+	if err != nil {
+		return nil, err
+	}
+	other := *p
+	other.excluded = slices.Clip(p.excluded)
+	for f := first; ; {
+		if !slices.ContainsFunc(f.Steps, func(s runner.StepForecast) bool { return s.Outcome != runner.UpToDate }) {
+			*p = other
+			p.first = f.Plan
+			return f, nil
+		}
+		failed := slices.IndexFunc(f.Steps, func(s runner.StepForecast) bool { return s.Before != "" })
+		if failed < 0 {
+			return first, nil
+		}
+		pl, err := other.Next(ctx, runner.Failure{Plan: f.Plan, Step: failed, Reason: f.Steps[failed].Before, Results: f.Results})
+		if _, none := errors.AsType[*compiler.NoPlanError](err); none || err == nil && pl == nil {
+			return first, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		other.first = pl
+		if f, err = w.ahead(ctx, &other, o); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// ahead looks at the first way of p, with the results of steps that need not run.
+func (w *Workspace) ahead(ctx context.Context, p *planned, o runner.Options) (*runner.Forecast, error) {
 	o.Rule, o.Observed = p.program.Rule, p.program.Observed()
 	for pl := p.first; ; {
 		f, err := runner.Foresee(w.runnerWorkspace(), pl, w.isolated(), o)
