@@ -38,7 +38,9 @@ func (p *planner) plan() (*plan.Plan, error) {
 		p.out.Outputs = append(p.out.Outputs, o)
 	}
 	for _, t := range p.program.order {
-		p.out.Tasks = append(p.out.Tasks, plan.Task{Name: t.Name, Fixed: t.Outputs != nil && len(t.Params) == 0})
+		more, fixed := p.within(t).fixed(t)
+		p.out.Outputs = append(p.out.Outputs, more...)
+		p.out.Tasks = append(p.out.Tasks, plan.Task{Name: t.Name, Fixed: fixed})
 	}
 	if s := p.u.module.Settings; s.TraceReads != "" && s.TraceReads != "never" {
 		p.out.Later = append(p.out.Later, plan.Later{What: "trace_reads", Value: quote(s.TraceReads), Range: s.Range})
@@ -89,6 +91,30 @@ func (b *build) declared() (out []plan.Output) {
 		}
 	}
 	return out
+}
+
+// fixed says whether the outputs of t are known: they hang on no argument and on no result. It gives those that no unit declares.
+func (b *build) fixed(t *task) (more []plan.Output, ok bool) {
+	if t.Outputs == nil || !t.keys || b.refer(t.Outputs).root("param") {
+		return nil, false
+	}
+	for _, m := range t.members {
+		if u := b.byName[m.name]; u != nil && u.ground != nil && u.ground.step.Outputs != nil {
+			continue
+		}
+		in := env{"task": b.tasksValue()}
+		if m.each != cty.NilVal {
+			in["each"] = m.each
+		}
+		list, known := b.list(t.Outputs, in)
+		if !known {
+			return nil, false
+		}
+		for _, p := range b.patterns(list, t.Outputs, in, output) {
+			more = append(more, plan.Output{Pattern: p, Task: t.Name})
+		}
+	}
+	return more, true
 }
 
 // tree makes the decomposition, parents first: a need stands below the first that asks for it. The units of a slap and its

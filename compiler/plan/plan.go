@@ -238,7 +238,7 @@ type Files struct {
 // Task is a task of the program.
 type Task struct {
 	Name  string
-	Fixed bool // all that it may ever write is in Plan.Outputs: it declares outputs and takes no arguments
+	Fixed bool // all that it may ever write is in Plan.Outputs: it declares outputs, which hang neither on arguments nor on results
 }
 
 // Output is a declared output of a task of the program.
