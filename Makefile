@@ -1,4 +1,4 @@
-# make test   what CI runs
+# make test   what CI runs: checks, tests, and ten seconds of each of a few fuzz targets
 # make build  bin/jitos
 # make bench  the figures, beside their peers
 GO ?= go
@@ -10,6 +10,7 @@ test:
 	scripts/check-format
 	$(GO) vet ./...
 	$(GO) test -race -timeout 30m ./...
+	scripts/fuzz 10s
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/jitos ./cmd/jitos
