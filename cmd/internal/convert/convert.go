@@ -88,11 +88,11 @@ func (w *Workflow) Name(foreign string) string { return unique(w.names, w.Prefix
 // Input makes a legal name for a variable or local.
 func (w *Workflow) Input(foreign string) string { return unique(w.inputs, foreign, "value") }
 
-var illegal = regexp.MustCompile(`[^a-z0-9_-]+`)
+var illegal = Lazily(`[^a-z0-9_-]+`)
 
 // unique is a foreign name as one of the language that is not taken.
 func unique(taken map[string]bool, foreign, otherwise string) string {
-	name := strings.Trim(illegal.ReplaceAllString(strings.ToLower(foreign), "-"), "-_")
+	name := strings.Trim(illegal().ReplaceAllString(strings.ToLower(foreign), "-"), "-_")
 	if name = strings.TrimLeft(name, "-_0123456789"); name == "" {
 		name = otherwise
 	}
@@ -339,7 +339,7 @@ func bindings(t *Task, with []Arg) bind {
 	return out
 }
 
-var parameter = regexp.MustCompile(`\bparam\.([a-z][a-z0-9_-]*)`)
+var parameter = Lazily(`\bparam\.([a-z][a-z0-9_-]*)`)
 
 // text puts values for parameters.
 func (b bind) text(t Text) (out Text) {
@@ -348,7 +348,7 @@ func (b bind) text(t Text) (out Text) {
 			out = append(out, v...)
 			continue
 		}
-		p.Code = parameter.ReplaceAllStringFunc(p.Code, func(name string) string {
+		p.Code = parameter().ReplaceAllStringFunc(p.Code, func(name string) string {
 			if v, ok := b[strings.TrimPrefix(name, "param.")]; ok {
 				return v.Expr()
 			}
@@ -527,20 +527,20 @@ func (c *Command) write(b *strings.Builder) {
 
 // tools are programs that keep things between runs, and the variables that say where.
 var tools = []struct {
-	called *regexp.Regexp
+	called func() *regexp.Regexp
 	caches string
 }{
-	{regexp.MustCompile(`(?m)(^|[\s"'(;&|])go (build|test|vet|run|install|generate|list|mod|get|tool)\b`), `GOCACHE = "go-build", GOMODCACHE = "go-mod"`},
-	{regexp.MustCompile(`(?m)(^|[\s"'(;&|])(npm|npx)\b`), `npm_config_cache = "npm"`},
-	{regexp.MustCompile(`(?m)(^|[\s"'(;&|])pip3? install\b`), `PIP_CACHE_DIR = "pip"`},
-	{regexp.MustCompile(`(?m)(^|[\s"'(;&|])cargo\b`), `CARGO_HOME = "cargo"`},
+	{Lazily(`(?m)(^|[\s"'(;&|])go (build|test|vet|run|install|generate|list|mod|get|tool)\b`), `GOCACHE = "go-build", GOMODCACHE = "go-mod"`},
+	{Lazily(`(?m)(^|[\s"'(;&|])(npm|npx)\b`), `npm_config_cache = "npm"`},
+	{Lazily(`(?m)(^|[\s"'(;&|])pip3? install\b`), `PIP_CACHE_DIR = "pip"`},
+	{Lazily(`(?m)(^|[\s"'(;&|])cargo\b`), `CARGO_HOME = "cargo"`},
 }
 
 // Caches are, as an expression, the directories that the programs which a text calls keep between runs; "" for none.
 func Caches(text string) string {
 	var found []string
 	for _, t := range tools {
-		if t.called.MatchString(text) {
+		if t.called().MatchString(text) {
 			found = append(found, t.caches)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Text is what a string or a script is made of.
@@ -157,15 +158,15 @@ func (s *Script) Whole(text Text) { s.commands = []Text{text} }
 func (s *Script) Empty() bool { return len(s.commands) == 0 }
 
 // stateful are commands that change the shell which runs them, and syntax of which sh -e sees the parts.
-var stateful = regexp.MustCompile(`^(!|\.|:|cd|pushd|popd|export|set|unset|shopt|trap|umask|exec|exit|ulimit|source|alias|read|eval|return|readonly|declare|typeset|local|if|for|while|until|case|select|function)(\s|$)|^[A-Za-z_]\w*\+?=|^[A-Za-z_]\w*\s*\(\)|^[({]`)
+var stateful = Lazily(`^(!|\.|:|cd|pushd|popd|export|set|unset|shopt|trap|umask|exec|exit|ulimit|source|alias|read|eval|return|readonly|declare|typeset|local|if|for|while|until|case|select|function)(\s|$)|^[A-Za-z_]\w*\+?=|^[A-Za-z_]\w*\s*\(\)|^[({]`)
 
 // alone reports whether a command means the same among others as in a shell of its own.
 func alone(text string) bool {
-	return !stateful.MatchString(text) && !strings.ContainsAny(text, ";&|\n") && !strings.HasSuffix(text, `\`) && !strings.Contains(text, "<<")
+	return !stateful().MatchString(text) && !strings.ContainsAny(text, ";&|\n") && !strings.HasSuffix(text, `\`) && !strings.Contains(text, "<<")
 }
 
 // continues are characters that would become a part of a variable before them.
-var continues = regexp.MustCompile(`^[\w\[]`)
+var continues = Lazily(`^[\w\[]`)
 
 // Quote puts variables of the shell where the tool would have put their values.
 func Quote(t Text) (out Text) {
@@ -174,7 +175,7 @@ func Quote(t Text) (out Text) {
 	for i, p := range t {
 		if p.Shell != "" {
 			v := "$" + p.Shell
-			if i+1 < len(t) && (t[i+1].Lit == "" || continues.MatchString(t[i+1].Lit)) {
+			if i+1 < len(t) && (t[i+1].Lit == "" || continues().MatchString(t[i+1].Lit)) {
 				v = "${" + p.Shell + "}"
 			}
 			if quote == '\'' {
@@ -220,9 +221,9 @@ func (s *Script) lines() Text {
 func (s *Script) text() string { return s.lines().literal() }
 
 var (
-	variable = regexp.MustCompile(`\$\{?([A-Za-z_]\w*)`)
-	assigned = regexp.MustCompile(`(?:^|[\s;&|(])(?:export |local |readonly |declare )?([A-Za-z_]\w*)\+?=|(?:^|[\s;&|(])(?:for|read(?: -\w+)*) ([A-Za-z_]\w*)`)
-	single   = regexp.MustCompile(`'[^']*'`)
+	variable = Lazily(`\$\{?([A-Za-z_]\w*)`)
+	assigned = Lazily(`(?:^|[\s;&|(])(?:export |local |readonly |declare )?([A-Za-z_]\w*)\+?=|(?:^|[\s;&|(])(?:for|read(?: -\w+)*) ([A-Za-z_]\w*)`)
+	single   = Lazily(`'[^']*'`)
 )
 
 // environment are, quoted, the variables that the script expects of the environment.
@@ -230,7 +231,7 @@ func (s *Script) environment(given []Arg) (names []string) {
 	if len(s.Shell) > 0 && !slices.Contains(shells, s.Shell[0]) {
 		return nil
 	}
-	text := single.ReplaceAllString(s.text(), "''")
+	text := single().ReplaceAllString(s.text(), "''")
 	have := []string{"HOME", "PATH", "LANG", "TERM", "PWD", "OLDPWD", "IFS", "PPID", "OPTARG", "OPTIND"}
 	if len(s.Shell) > 0 {
 		have = append(have, "RANDOM", "SECONDS", "UID", "EUID", "LINENO", "BASH_SOURCE", "PIPESTATUS", "REPLY", "FUNCNAME", "BASHPID")
@@ -238,10 +239,10 @@ func (s *Script) environment(given []Arg) (names []string) {
 	for _, a := range given {
 		have = append(have, a.Name)
 	}
-	for _, m := range assigned.FindAllStringSubmatch(text, -1) {
+	for _, m := range assigned().FindAllStringSubmatch(text, -1) {
 		have = append(have, m[1]+m[2])
 	}
-	for _, m := range variable.FindAllStringSubmatch(text, -1) {
+	for _, m := range variable().FindAllStringSubmatch(text, -1) {
 		if name := fmt.Sprintf("%q", m[1]); !slices.Contains(have, m[1]) && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
@@ -299,4 +300,9 @@ func indent(text string) string {
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Lazily compiles a pattern when it is used: every start of the program would pay for all of them.
+func Lazily(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -126,11 +125,11 @@ func here(r *recipe) bool {
 	return !elsewhere
 }
 
-var listing = regexp.MustCompile(`^[@-]*(just|\{\{\s*just_executable\(\)\s*\}\})\s+(.*\s)?(--list|-l|--choose|--summary|--help)\b`)
+var listing = convert.Lazily(`^[@-]*(just|\{\{\s*just_executable\(\)\s*\}\})\s+(.*\s)?(--list|-l|--choose|--summary|--help)\b`)
 
 // lists reports whether all that a recipe does is to list recipes.
 func lists(r *recipe) bool {
-	return len(r.body) > 0 && !slices.ContainsFunc(r.body, func(l string) bool { return !listing.MatchString(l) })
+	return len(r.body) > 0 && !slices.ContainsFunc(r.body, func(l string) bool { return !listing().MatchString(l) })
 }
 
 // params are the parameters of a recipe and the arguments that hand them on.

@@ -94,13 +94,13 @@ func read(name string, load func(name string) (string, error), out *file) (err e
 const identifier = `[A-Za-z_][A-Za-z0-9_-]*`
 
 var (
-	assigns  = regexp.MustCompile(`^(?:(export|eager|unexport|lazy)\s+)?(` + identifier + `)\s*:=`)
-	sets     = regexp.MustCompile(`^set\s+([a-z-]+)`)
-	aliased  = regexp.MustCompile(`^alias\s+(` + identifier + `)\s*:=\s*(` + identifier + `(?:::` + identifier + `)*)`)
-	imported = regexp.MustCompile(`^import(\?)?\s+`)
-	module   = regexp.MustCompile(`^mod\??\s+(` + identifier + `)`)
-	named    = regexp.MustCompile(`^` + identifier)
-	headed   = regexp.MustCompile(`^@?` + identifier + `[^\n]*:`)
+	assigns  = convert.Lazily(`^(?:(export|eager|unexport|lazy)\s+)?(` + identifier + `)\s*:=`)
+	sets     = convert.Lazily(`^set\s+([a-z-]+)`)
+	aliased  = convert.Lazily(`^alias\s+(` + identifier + `)\s*:=\s*(` + identifier + `(?:::` + identifier + `)*)`)
+	imported = convert.Lazily(`^import(\?)?\s+`)
+	module   = convert.Lazily(`^mod\??\s+(` + identifier + `)`)
+	named    = convert.Lazily(`^` + identifier)
+	headed   = convert.Lazily(`^@?` + identifier + `[^\n]*:`)
 )
 
 func (r *reader) items() {
@@ -124,30 +124,30 @@ func (r *reader) items() {
 		case strings.HasPrefix(trimmed, "["):
 			r.attributes(attributes)
 			continue
-		case assigns.MatchString(rest):
-			m := assigns.FindStringSubmatch(rest)
+		case assigns().MatchString(rest):
+			m := assigns().FindStringSubmatch(rest)
 			r.at += len(m[0])
 			r.out.vars = append(r.out.vars, &assignment{name: m[2], export: m[1] == "export", value: r.expression()})
 			r.endOfLine()
-		case sets.MatchString(rest) && !regexp.MustCompile(`^set\s*:`).MatchString(rest):
-			r.setting(sets.FindStringSubmatch(rest))
-		case aliased.MatchString(rest):
-			m := aliased.FindStringSubmatch(rest)
+		case sets().MatchString(rest) && !regexp.MustCompile(`^set\s*:`).MatchString(rest):
+			r.setting(sets().FindStringSubmatch(rest))
+		case aliased().MatchString(rest):
+			m := aliased().FindStringSubmatch(rest)
 			r.out.aliases = append(r.out.aliases, [2]string{m[1], m[2]})
 			r.at += len(m[0])
 			r.endOfLine()
-		case imported.MatchString(rest):
-			m := imported.FindStringSubmatch(rest)
+		case imported().MatchString(rest):
+			m := imported().FindStringSubmatch(rest)
 			r.at += len(m[0])
 			name := r.value()
 			if err := read(name.text, r.load, r.out); err != nil && m[1] == "" {
 				r.fail("%s", err)
 			}
 			r.endOfLine()
-		case module.MatchString(rest) && !headed.MatchString(line):
-			r.out.notes = append(r.out.notes, fmt.Sprintf("%s; its recipes run by `just %s RECIPE`.", trimmed, module.FindStringSubmatch(rest)[1]))
+		case module().MatchString(rest) && !headed().MatchString(line):
+			r.out.notes = append(r.out.notes, fmt.Sprintf("%s; its recipes run by `just %s RECIPE`.", trimmed, module().FindStringSubmatch(rest)[1]))
 			r.at += len(line) + 1
-		case headed.MatchString(line):
+		case headed().MatchString(line):
 			r.recipe(doc, attributes)
 		case strings.HasPrefix(trimmed, "unexport "):
 			r.at += len(line) + 1
@@ -200,7 +200,7 @@ func (r *reader) endOfLine() {
 }
 
 func (r *reader) ident() string {
-	name := named.FindString(r.src[min(r.at, len(r.src)):])
+	name := named().FindString(r.src[min(r.at, len(r.src)):])
 	if name == "" {
 		r.fail("a name is missing")
 	}
@@ -475,7 +475,7 @@ func (r *reader) quoted(quote string) expr {
 	return expr{kind: "text", text: text}
 }
 
-var unicodeEscape = regexp.MustCompile(`^\\u\{([0-9A-Fa-f]{1,6})\}`)
+var unicodeEscape = convert.Lazily(`^\\u\{([0-9A-Fa-f]{1,6})\}`)
 
 func (r *reader) unescape(s string) string {
 	var b strings.Builder
@@ -484,7 +484,7 @@ func (r *reader) unescape(s string) string {
 			b.WriteByte(s[i])
 			continue
 		}
-		if m := unicodeEscape.FindStringSubmatch(s[i:]); m != nil {
+		if m := unicodeEscape().FindStringSubmatch(s[i:]); m != nil {
 			var c rune
 			fmt.Sscanf(m[1], "%x", &c)
 			b.WriteRune(c)

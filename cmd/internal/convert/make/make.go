@@ -4,7 +4,6 @@ package make
 import (
 	"fmt"
 	"io/fs"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -15,9 +14,9 @@ import (
 var Files = []string{"GNUmakefile", "makefile", "Makefile"}
 
 var (
-	rule     = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_./ -]*?)\s*::?(?:[^=].*|)$`)
-	document = regexp.MustCompile(`[^#]##\s*(.+)$`)
-	above    = regexp.MustCompile(`^##\s*(.+)$`)
+	rule     = convert.Lazily(`^([A-Za-z0-9][A-Za-z0-9_./ -]*?)\s*::?(?:[^=].*|)$`)
+	document = convert.Lazily(`[^#]##\s*(.+)$`)
+	above    = convert.Lazily(`^##\s*(.+)$`)
 )
 
 // Read adds the targets of the Makefile called name to w, and returns how many there are. Of its targets those with a dot or a
@@ -38,15 +37,15 @@ func Read(w *convert.Workflow, fsys fs.FS, name string) (int, error) {
 		if word, _, _ := strings.Cut(strings.TrimSpace(line), " "); word == "define" || word == "endef" {
 			define = word == "define"
 		}
-		m := rule.FindStringSubmatch(line)
+		m := rule().FindStringSubmatch(line)
 		if define || m == nil {
 			doc = ""
-			if d := above.FindStringSubmatch(line); d != nil {
+			if d := above().FindStringSubmatch(line); d != nil {
 				doc = d[1]
 			}
 			continue
 		}
-		if d := document.FindStringSubmatch(line); d != nil {
+		if d := document().FindStringSubmatch(line); d != nil {
 			doc = d[1]
 		}
 		for target := range strings.FieldsSeq(m[1]) {

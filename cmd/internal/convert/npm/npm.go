@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"strings"
 
 	"github.com/flyingrobots/jitos/cmd/internal/convert"
@@ -145,12 +144,12 @@ func hook(scripts object, name string) bool {
 	return name == "prepare" || name == "install"
 }
 
-var called = regexp.MustCompile(`^(?:npm run|npm run-script|pnpm run|pnpm|yarn run|yarn|bun run) (?:--silent |-s )?([A-Za-z0-9:_.-]+)$`)
+var called = convert.Lazily(`^(?:npm run|npm run-script|pnpm run|pnpm|yarn run|yarn|bun run) (?:--silent |-s )?([A-Za-z0-9:_.-]+)$`)
 
 // calls are the tasks that a script runs one after the other, nil if it does anything else.
 func calls(script string, tasks map[string]string) (out []string) {
 	for part := range strings.SplitSeq(script, "&&") {
-		m := called.FindStringSubmatch(strings.TrimSpace(part))
+		m := called().FindStringSubmatch(strings.TrimSpace(part))
 		if m == nil || tasks[m[1]] == "" {
 			return nil
 		}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -103,11 +102,11 @@ func here(platforms []string) bool {
 	return len(platforms) == 0 || slices.ContainsFunc(platforms, func(p string) bool { return p == "linux" || strings.HasPrefix(p, "linux/") })
 }
 
-var listing = regexp.MustCompile(`^\s*task\s+(-l|-a|--list|--list-all)\b`)
+var listing = convert.Lazily(`^\s*task\s+(-l|-a|--list|--list-all)\b`)
 
 // lists reports whether all that a task does is to list tasks.
 func lists(x *task) bool {
-	return len(x.Cmds) > 0 && !slices.ContainsFunc(x.Cmds, func(c command) bool { return !listing.MatchString(c.Cmd) })
+	return len(x.Cmds) > 0 && !slices.ContainsFunc(x.Cmds, func(c command) bool { return !listing().MatchString(c.Cmd) })
 }
 
 // find is the task that a name in x means.
@@ -171,14 +170,14 @@ func (t *translator) nameParams() {
 // cliArgs is the parameter for what Task is given after --.
 const cliArgs = "cli_args"
 
-var itself = regexp.MustCompile(`\.(\w+)`)
+var itself = convert.Lazily(`\.(\w+)`)
 
 // given are the variables that callers of a task give, sorted.
 func (t *translator) given(x *task) []string { return slices.Sorted(maps.Keys(t.params[x])) }
 
 // own reports whether a variable of a task is what the caller gives, with a default.
 func own(v variable) bool {
-	return strings.Contains(v.text, "default") && slices.ContainsFunc(itself.FindAllStringSubmatch(v.text, -1), func(m []string) bool { return m[1] == v.name })
+	return strings.Contains(v.text, "default") && slices.ContainsFunc(itself().FindAllStringSubmatch(v.text, -1), func(m []string) bool { return m[1] == v.name })
 }
 
 func (t *translator) scope(x *task, script *convert.Script) *scope {
@@ -269,7 +268,7 @@ func (t *translator) dotenv(x *task) []string {
 }
 
 // bash are signs of what sh does not understand, or understands otherwise than Task's own shell.
-var bash = regexp.MustCompile("\\$|`" + `|\[\[|\(\(|[<>]\(|\{[^}\s]*(,|\.\.)[^}\s]*\}|\*\*|&>|<<<|==|=\(|\+=|\b(source|function|shopt|pushd|popd|declare|local|let)\b|echo -[en]`)
+var bash = convert.Lazily("\\$|`" + `|\[\[|\(\(|[<>]\(|\{[^}\s]*(,|\.\.)[^}\s]*\}|\*\*|&>|<<<|==|=\(|\+=|\b(source|function|shopt|pushd|popd|declare|local|let)\b|echo -[en]`)
 
 func (t *translator) stages(x *task) ([]convert.Stage, error) {
 	switch {
@@ -549,7 +548,7 @@ func (b *builder) flush() error {
 	if script.Empty() {
 		return nil
 	}
-	if set := slices.Concat(b.files[0].Set, b.x.Set); len(set)+len(b.x.Shopt)+len(b.files[0].Shopt) > 0 || bash.MatchString(templates.ReplaceAllString(b.s.uses.String(), "")) {
+	if set := slices.Concat(b.files[0].Set, b.x.Set); len(set)+len(b.x.Shopt)+len(b.files[0].Shopt) > 0 || bash().MatchString(templates().ReplaceAllString(b.s.uses.String(), "")) {
 		script.Shell = []string{"bash", "-e"}
 		for _, o := range set {
 			script.Shell = append(script.Shell, "-o", long(o))
@@ -578,7 +577,7 @@ func (b *builder) flush() error {
 	return b.start()
 }
 
-var templates = regexp.MustCompile(`\{\{[^}]*\}\}`)
+var templates = convert.Lazily(`\{\{[^}]*\}\}`)
 
 // long is the name of an option of the shell.
 func long(option string) string {
