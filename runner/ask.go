@@ -185,25 +185,34 @@ type Assertion struct {
 	Run  int
 }
 
+// FactOf reads a node of kind "fact".
+func FactOf(n warp.Node) (Fact, error) {
+	v, err := cbor.Decode(n.Data)
+	list, ok := v.([]any)
+	if err != nil || !ok || len(list) == 0 {
+		return Fact{}, fmt.Errorf("fact %s cannot be read: %w", n.ID(), err)
+	}
+	var args []string
+	for _, a := range list[1:] {
+		if s, ok := a.(string); ok {
+			args = append(args, fmt.Sprintf("%q", s))
+		} else {
+			args = append(args, fmt.Sprint(a))
+		}
+	}
+	f := Fact{Relation: fmt.Sprint(list[0])}
+	f.Text = fmt.Sprintf("fact::%s(%s)", f.Relation, strings.Join(args, ", "))
+	return f, nil
+}
+
 // Facts lists the facts that steps asserted and that outlived their runs, by their text.
 func Facts(g warp.Graph) ([]Fact, error) {
 	var out []Fact
 	for id, n := range g.Nodes("fact") {
-		v, err := cbor.Decode(n.Data)
-		list, ok := v.([]any)
-		if err != nil || !ok || len(list) == 0 {
-			return nil, fmt.Errorf("fact %s cannot be read: %w", id, err)
+		f, err := FactOf(n)
+		if err != nil {
+			return nil, err
 		}
-		var args []string
-		for _, a := range list[1:] {
-			if s, ok := a.(string); ok {
-				args = append(args, fmt.Sprintf("%q", s))
-			} else {
-				args = append(args, fmt.Sprint(a))
-			}
-		}
-		f := Fact{Relation: fmt.Sprint(list[0])}
-		f.Text = fmt.Sprintf("fact::%s(%s)", f.Relation, strings.Join(args, ", "))
 		for _, by := range assertedBy(g, id) {
 			var s stepNode
 			if err := cbor.Unmarshal(by.Data, &s); err != nil {

@@ -223,7 +223,7 @@ func explainVariable(out io.Writer, s screen.Style, v app.Variable) error {
 
 type whyCmd struct {
 	Not            bool   `help:"Say why a method of a task was not taken: --not image docker."`
-	What           string `arg:"" help:"A path, a step or a fact."`
+	What           string `arg:"" help:"A path, a step, a task or a fact."`
 	Method         string `arg:"" optional:"" help:"With --not: the method."`
 	workspaceFlags `embed:""`
 }
@@ -317,7 +317,7 @@ func taskOf(n plan.Node) string {
 }
 
 type outputCmd struct {
-	Step   string `arg:"" optional:"" help:"The step (default: the last one that printed something, or failed)."`
+	Step   string `arg:"" optional:"" help:"The step or its task (default: the last one that printed something, or failed)."`
 	Run    number `placeholder:"N" help:"Of run N instead of the last one."`
 	Failed bool   `help:"Of the last step that failed."`
 }

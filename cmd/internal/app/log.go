@@ -257,7 +257,7 @@ func noRun(n int, runs []Run) error {
 	return usagef("there is no run %d: the last one is %d (`jitos log` lists them)", n, runs[0].N)
 }
 
-// Output is what a step printed: of the last run in which it ran, or of the given run (0: any). Without a step it is
+// Output is what a step, or that of a task, printed: of the last run in which it ran, or of the given run (0: any). Without a step it is
 // that of the last step that failed, or else ran last.
 func (w *Workspace) Output(ctx context.Context, step string, run int, failed bool) ([]byte, *StepRun, error) {
 	runs, err := w.Runs(ctx)
@@ -268,6 +268,14 @@ func (w *Workspace) Output(ctx context.Context, step string, run int, failed boo
 		return nil, nil, noRun(run, runs)
 	}
 	var names []string
+	ran := func(r Run) bool { return slices.ContainsFunc(r.Steps, func(s StepRun) bool { return s.Step == step }) }
+	if step != "" && !slices.ContainsFunc(runs, ran) {
+		if name, err := only(step, slices.DeleteFunc(slices.Clone(runs), func(r Run) bool { return run != 0 && r.N != run })); err != nil {
+			return nil, nil, err
+		} else if name != "" {
+			step = name
+		}
+	}
 	for _, r := range runs {
 		if run != 0 && r.N != run {
 			continue

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/flyingrobots/jitos/compiler/plan"
+	"github.com/flyingrobots/jitos/lang"
 	"github.com/flyingrobots/jitos/lang/diag"
 	"github.com/flyingrobots/jitos/runner"
 	"github.com/flyingrobots/jitos/sws"
@@ -29,7 +31,8 @@ func suggest(name string, names []string) string {
 	return ""
 }
 
-// Why tells of a path whose bytes they are, of a step why it ran or did not, of a fact who asserted it.
+// Why tells of a path whose bytes they are, of a step or the task that it carried out why it ran or did not, of a fact who
+// asserted it.
 func (w *Workspace) Why(ctx context.Context, x string) (*Why, error) {
 	runs, err := w.Runs(ctx)
 	if err != nil {
@@ -61,6 +64,13 @@ func (w *Workspace) Why(ctx context.Context, x string) (*Why, error) {
 	if run > 0 {
 		return w.untold(x, run)
 	}
+	step, err := only(x, runs)
+	if err != nil {
+		return nil, err
+	}
+	if step != "" {
+		return w.whyStep(step, runs)
+	}
 	rel := runner.Change{Path: x}.Name()
 	if rel == x { // else it is written as a path that is not UTF-8 is shown
 		if rel, err = w.relative(x); err != nil {
@@ -88,6 +98,35 @@ func (w *Workspace) Why(ctx context.Context, x string) (*Why, error) {
 		}
 	}
 	return nil, usagef("%s is no path that a run wrote and no step that ran%s", x, suggest(x, append(steps, paths...)))
+}
+
+// only is the step that a task was carried out by when it ran last; "" where none was. Of several it is an error that names them.
+func only(task string, runs []Run) (string, error) {
+	for _, r := range runs {
+		var steps []string
+		for _, s := range r.Steps {
+			if (s.Invocation.Task == task || slices.ContainsFunc(s.Invocation.Path, func(p string) bool { return ofTask(p, task) })) && !slices.Contains(steps, s.Step) {
+				steps = append(steps, s.Step)
+			}
+		}
+		const most = 12
+		switch n := len(steps); {
+		case n == 1:
+			return steps[0], nil
+		case n > most:
+			steps = append(steps[:most], fmt.Sprintf("and %d more (jitos show %d)", n-most, r.N))
+			fallthrough
+		case n > 1:
+			return "", usagef("%s was done in %d steps in run %d: ask for one of them:\n  %s", task, n, r.N, strings.Join(steps, "\n  "))
+		}
+	}
+	return "", nil
+}
+
+// ofTask says whether an intent on the way to a step is task, whichever member, arguments and method.
+func ofTask(intent, task string) bool {
+	rest, ok := strings.CutPrefix(intent, task)
+	return ok && (rest == "" || rest[0] == '[' || rest[0] == '(' || strings.HasPrefix(rest, " by "))
 }
 
 // HasMethod says of a method that the workflow, as it was last compiled, does not have that it is not there.
@@ -320,16 +359,51 @@ func (w *Workspace) whyFact(x string) (*Why, error) {
 		return nil, err
 	}
 	rel, _, _ := strings.Cut(strings.TrimPrefix(x, "fact::"), "(")
+	asked := func(f runner.Fact) bool { return f.Text == x || !strings.Contains(x, "(") && f.Relation == rel }
 	for _, f := range facts {
-		if f.Text == x || !strings.Contains(x, "(") && f.Relation == rel {
+		if asked(f) {
 			out.Lines = append(out.Lines, f.Text)
 			for _, s := range f.AssertedBy {
 				out.Lines = append(out.Lines, fmt.Sprintf("  asserted by %s, run %d", s.Step, s.Run))
 			}
 		}
 	}
-	if len(out.Lines) == 0 {
-		out.Lines = []string{x + " does not hold: no step asserted it, or it was taken back (observed facts are asked anew by each plan)"}
+	if len(out.Lines) > 0 {
+		return out, nil
 	}
-	return out, nil
+	const never = " does not hold: no step asserted it, or it was taken back"
+	p, diags := w.compile()
+	if p == nil || diags.HasErrors() {
+		out.Lines = []string{x + never + " (whether it is observed is not known: the workflow has errors, see `jitos validate`)"}
+		return out, nil
+	}
+	var names []string
+	for _, r := range p.Relations() {
+		names = append(names, "fact::"+r.Name)
+		if r.Name != rel {
+			continue
+		}
+		switch {
+		case slices.ContainsFunc(w.module.Facts, func(f *lang.Fact) bool { return f.Name == rel && f.Probe != nil }):
+			out.Lines = []string{x + " is probed: each plan that may ask for it asks its command (`jitos plan`)"}
+		case !r.Observed && r.Keep == plan.KeepRun:
+			out.Lines = []string{x + " does not hold now: it lasts for the run that asserts it"}
+		case !r.Observed:
+			out.Lines = []string{x + never}
+		}
+		for _, n := range p.Observed() {
+			f, err := runner.FactOf(n)
+			if err != nil {
+				return nil, err
+			}
+			if asked(f) {
+				out.Lines = append(out.Lines, f.Text, "  observed in the workspace as it is now")
+			}
+		}
+		if len(out.Lines) == 0 {
+			out.Lines = []string{x + " does not hold: it is observed, and not so in the workspace as it is now"}
+		}
+		return out, nil
+	}
+	return nil, usagef("the workflow has no fact %s%s", x, suggest("fact::"+rel, names))
 }
