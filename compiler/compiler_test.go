@@ -279,3 +279,29 @@ func TestCodesAreExplained(t *testing.T) {
 	_, ok := compiler.Explain("JT0000")
 	require.False(t, ok)
 }
+
+func TestNoEdgeSaysWhatOthersSayEvenFarApart(t *testing.T) {
+	var text strings.Builder
+	text.WriteString(`
+fact "made" { columns = {} }
+task "first" {
+  run = "true"
+  effects { asserts = [fact::made()] }
+}
+task "between" { run = "true" }
+task "last" {
+  when = fact::made()
+  run  = "true"
+}
+task "all" {}
+method "all" "in-a-row" {
+  step "first" { task = task.first }
+`)
+	for i := range 300 {
+		fmt.Fprintf(&text, "  step \"s%d\" { task = task.between }\n", i)
+	}
+	text.WriteString("  step \"last\" { task = task.last }\n}\n")
+	for i, s := range planned(t, program(t, text.String(), lang.World{FS: fstest.MapFS{}}), "all").Steps {
+		require.Len(t, s.After, min(i, 1), "step %d", i)
+	}
+}
