@@ -147,6 +147,10 @@ func writeForecast(out io.Writer, s screen.Style, f *runner.Forecast, e estimate
 func stepRows(f *runner.Forecast) []row {
 	p := f.Plan
 	many := len(p.Steps) > manySteps
+	shares := map[string]int{} // of a criterion, by steps
+	for _, s := range p.Steps {
+		shares[s.Criterion]++
+	}
 	var rows []row
 	var at []string
 	for i := 0; i < len(p.Steps); {
@@ -169,6 +173,11 @@ func stepRows(f *runner.Forecast) []row {
 		switch {
 		case step.Criterion != "":
 			name = "success " + strconv.Quote(step.Criterion)
+			if n > 1 {
+				name += fmt.Sprintf(" (%d)", n)
+			} else if shares[step.Criterion] > 1 {
+				name += " " + screen.Clean(step.ID)
+			}
 		case n > 1:
 			name = fmt.Sprintf("%s (%d)", step.Task, n)
 		}
