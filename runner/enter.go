@@ -28,7 +28,7 @@ func (k *kernel) emit(kind string, view history.View, digest warp.Hash, data any
 	if err != nil {
 		return err
 	}
-	e := history.Event{Kind: kind, View: view, Digest: digest, Rules: warp.Hash(k.program()), At: k.o.Now().UnixNano(), Data: b}
+	e := history.Event{Kind: kind, View: view, Digest: digest, Rules: warp.Hash(k.program()), Policy: k.policy(), At: k.o.Now().UnixNano(), Data: b}
 	if e.Idx, err = k.w.Log.Append(e); err != nil {
 		return err
 	}
@@ -46,6 +46,23 @@ func (k *kernel) program() [32]byte {
 		return [32]byte{}
 	}
 	return k.plan.Program
+}
+
+// policy names the settings in force: how steps are kept apart, and what of the workflow says how strict a run is.
+func (k *kernel) policy() warp.Hash {
+	var settings struct {
+		Isolation string   `cbor:"isolation"`
+		Strict    bool     `cbor:"strict"`
+		Ignore    []string `cbor:"ignore,omitempty"`
+	}
+	settings.Isolation = k.isolation
+	if k.plan != nil {
+		settings.Strict, settings.Ignore = k.plan.Strict, k.plan.Ignore
+	}
+	if k.pin.plan != k.plan || k.pin.policy == (warp.Hash{}) {
+		k.pin.plan, k.pin.policy = k.plan, warp.Hash(cas.Sum(mustEncode(settings)))
+	}
+	return k.pin.policy
 }
 
 // observe appends an observation of this run.
@@ -184,7 +201,7 @@ func (k *kernel) excluded(task, method string) bool {
 
 // rewrite applies rw to the System graph as one tick.
 func (k *kernel) rewrite(rw warp.Rewrite, data *Rewrite) error {
-	g, err := k.w.System.Apply(rw)
+	g, receipt, err := tick(*k.w.System, k.run, k.tick+1, data.Step, rw)
 	if err != nil {
 		return err
 	}
@@ -194,7 +211,7 @@ func (k *kernel) rewrite(rw warp.Rewrite, data *Rewrite) error {
 		return err
 	}
 	k.tick++
-	return k.emit(KindTick, history.System, g.Digest(), &Tick{Run: k.run, N: k.tick, Step: data.Step, Rewrites: 1})
+	return k.emit(KindTick, history.System, g.Digest(), receipt)
 }
 
 // invoked records that a worker, or the store, was given a step. It is the first thing that a run writes.

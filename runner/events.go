@@ -1,9 +1,11 @@
 package runner
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/flyingrobots/jitos/sws"
+	"github.com/flyingrobots/jitos/warp"
 	"github.com/flyingrobots/jitos/warp/cbor"
 	"github.com/flyingrobots/jitos/warp/history"
 )
@@ -55,13 +57,25 @@ type Rewrite struct {
 	Step string `cbor:"step,omitempty"`
 }
 
-// Tick is the receipt of a batch of rewrites.
+// Tick is the receipt of a step of the System's state: which rewrites entered it, what they are about, and, in its
+// event, the digest that they led to and the pins.
 type Tick struct {
-	Run      int      `cbor:"run"`
-	N        int      `cbor:"n"` // 1, 2, … within the run
-	Step     string   `cbor:"step,omitempty"`
-	Rewrites int      `cbor:"rewrites"`
-	Writes   [][]byte `cbor:"writes,omitempty"` // ids that the batch touched
+	Run     int            `cbor:"run"`
+	N       int            `cbor:"n"` // 1, 2, … within the run
+	Step    string         `cbor:"step,omitempty"`
+	Applied []uint64       `cbor:"applied"` // their orders: the n of their tick, as each has one of its own
+	Refused []warp.Refusal `cbor:"refused,omitempty"`
+	Reads   []warp.Hash    `cbor:"reads,omitempty"` // ids of nodes and edges that had to be there, sorted
+	Writes  []warp.Hash    `cbor:"writes,omitempty"`
+}
+
+// tick brings a rewrite into g, in a tick of its own.
+func tick(g warp.Graph, run, n int, step string, rw warp.Rewrite) (warp.Graph, *Tick, error) {
+	next, r := g.Tick(uint64(n), []warp.Proposal{{Order: uint64(n), Rewrite: rw, Footprint: rw.Footprint()}})
+	if len(r.Refused) > 0 {
+		return g, nil, fmt.Errorf("tick %d of run %d: the rewrite was refused: %s (%x)", n, run, r.Refused[0].Reason, r.Refused[0].On[:6])
+	}
+	return next, &Tick{Run: run, N: n, Step: step, Applied: r.Applied, Refused: r.Refused, Reads: r.Reads, Writes: r.Writes}, nil
 }
 
 // Observation is something that came from outside, or was found out, while a run went on.

@@ -21,8 +21,10 @@ type note struct {
 	Of    int    `cbor:"of,omitempty"`
 	Ops   []byte `cbor:"ops"` // the rewrite of the System graph
 	Rules []byte `cbor:"rules,omitempty"`
-	At    int64  `cbor:"at"`
-	Tick  int    `cbor:"tick"`
+
+	Policy []byte `cbor:"policy,omitempty"`
+	At     int64  `cbor:"at"`
+	Tick   int    `cbor:"tick"`
 
 	// What a person who collapses a held set has to be told, or kept from.
 	Scope  *scope `cbor:"scope,omitempty"`
@@ -71,7 +73,8 @@ func (k *kernel) collapseNote(kept warp.Rewrite, failed string) ([]byte, error) 
 
 func (k *kernel) note(kind string, rw warp.Rewrite) note {
 	p := k.program()
-	return note{Kind: kind, Run: k.run, SWS: k.sws, Of: k.of, Ops: rw.Encode(), Rules: p[:], At: k.o.Now().UnixNano(), Tick: k.tick + 1}
+	policy := k.policy()
+	return note{Kind: kind, Run: k.run, SWS: k.sws, Of: k.of, Ops: rw.Encode(), Rules: p[:], Policy: policy[:], At: k.o.Now().UnixNano(), Tick: k.tick + 1}
 }
 
 // Journal records collapses in the history, for package sws.
@@ -156,14 +159,14 @@ func (j *Journal) aborted(n note, why string, told bool) error {
 }
 
 // rewrite changes the System, in a tick of its own, and says so and what that means as one.
-func (j *Journal) rewrite(n note, cause string, rw warp.Rewrite, tick int, means ...Event) error {
-	g, err := j.System.Apply(rw)
+func (j *Journal) rewrite(n note, cause string, rw warp.Rewrite, at int, means ...Event) error {
+	g, receipt, err := tick(*j.System, n.Run, at, "", rw)
 	if err != nil {
 		return err
 	}
 	return j.record(n, g, append([]Event{
 		event(KindRewrite, &Rewrite{Run: n.Run, Cause: cause, Ops: rw.Encode()}),
-		event(KindTick, &Tick{Run: n.Run, N: tick, Rewrites: 1}),
+		event(KindTick, receipt),
 	}, means...)...)
 }
 
@@ -179,6 +182,7 @@ func (j *Journal) record(n note, g warp.Graph, told ...Event) error {
 		}
 		events[i] = history.Event{Kind: t.Kind, Digest: g.Digest(), At: n.At, Data: b}
 		copy(events[i].Rules[:], n.Rules)
+		copy(events[i].Policy[:], n.Policy)
 	}
 	if _, err := j.Log.Append(events...); err != nil {
 		return err

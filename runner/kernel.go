@@ -49,6 +49,11 @@ type kernel struct {
 	round   int                       // how many plans of this run were made for results
 	resumed bool                      // the present plan is one of them
 
+	pin struct { // the policy, for a plan
+		plan   *plan.Plan
+		policy warp.Hash
+	}
+
 	// the present plan
 	plan    *plan.Plan
 	files   *files

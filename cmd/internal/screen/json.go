@@ -40,8 +40,10 @@ func (j *Events) Event(e runner.Event) {
 			At     int64     // nanoseconds since 1970
 			View   string    // whose state it is about
 			Digest warp.Hash `cbor:"digest,omitempty"` // of that state after it, where it was computed
+			Policy warp.Hash `cbor:"policy,omitempty"` // pin: the settings in force
+			Rules  warp.Hash `cbor:"rules,omitempty"`  // pin: the program
 			Data   any
-		}{e.Idx, e.Kind, e.At, e.View.String(), e.Digest, e.Data})
+		}{e.Idx, e.Kind, e.At, e.View.String(), e.Digest, e.Policy, e.Rules, e.Data})
 	}
 }
 
