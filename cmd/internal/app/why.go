@@ -241,6 +241,17 @@ func (w *Workspace) whyPath(now sws.Entry, wrote *runner.Writing, runs []Run) (*
 	if i := slices.IndexFunc(told.Steps, func(s StepRun) bool { return s.Step == wrote.Step.Step }); i >= 0 {
 		out.Lines = append(out.Lines, because(&told.Steps[i])...)
 	}
+	if told.N == 0 {
+		return out, nil
+	}
+	out.Lines = append(out.Lines, fmt.Sprintf("  intent    %s, run %d", told.Target, told.N))
+	for i, failed := range told.Ways {
+		tried := "  candidate " + fmt.Sprint(len(told.Ways)+1) + ", after"
+		if i > 0 {
+			tried = strings.Repeat(" ", len(tried))
+		}
+		out.Lines = append(out.Lines, tried+" "+failed)
+	}
 	return out, nil
 }
 
