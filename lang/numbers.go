@@ -48,7 +48,7 @@ func (d *decoder) numbers(expr hclsyntax.Node) {
 		return
 	}
 	_ = hclsyntax.VisitAll(expr, func(n hclsyntax.Node) hcl.Diagnostics {
-		if l, ok := n.(*hclsyntax.LiteralValueExpr); ok && l.Val.Type() == cty.Number && !l.Val.IsNull() && tooLarge(l.Val.AsBigFloat()) {
+		if l, ok := n.(*hclsyntax.LiteralValueExpr); ok && l.Val.Type() == cty.Number && l.Val.IsKnown() && !l.Val.IsNull() && tooLarge(l.Val.AsBigFloat()) {
 			d.error(CodeNesting, RangeOf(l.SrcRange), "a number has too many digits", fmt.Sprintf("At most %d are possible, before the point or after it.", maxDigits))
 		}
 		return nil
