@@ -305,3 +305,22 @@ method "all" "in-a-row" {
 		require.Len(t, s.After, min(i, 1), "step %d", i)
 	}
 }
+
+// A row of locals costs what its length says, not its square, which at this one takes minutes and gigabytes.
+func TestLongRowsOfLocals(t *testing.T) {
+	const n = 50_000
+	text := func(first string) string {
+		var b strings.Builder
+		fmt.Fprintf(&b, "locals {\n  a0 = %s\n", first)
+		for i := range n {
+			fmt.Fprintf(&b, "  a%d = local.a%d\n", i+1, i)
+		}
+		fmt.Fprintf(&b, "}\ntask \"t\" { run = local.a%d }\n", n)
+		return b.String()
+	}
+	require.Equal(t, "true", planned(t, program(t, text(`"true"`), lang.World{}), "t").Steps[0].Command.Script)
+
+	_, ds := compiler.Compile(module(t, text(fmt.Sprintf("local.a%d", n))), compiler.Options{})
+	require.Len(t, ds, 1)
+	require.Equal(t, compiler.CodeLocalCycle, ds[0].Code)
+}

@@ -190,7 +190,9 @@ func (n *names) traversal(t hcl.Traversal, s scope) {
 	case "var":
 		n.oneOf(whole, "variable", attr, n.below(root, s), "var.")
 	case "local":
-		n.oneOf(whole, "local", attr, n.below(root, s), "local.")
+		if n.locals[attr] == nil { // looked up: there may be tens of thousands
+			n.oneOf(whole, "local", attr, n.below(root, s), "local.")
+		}
 	case "param":
 		n.oneOf(whole, "parameter", attr, n.below(root, s), "param.")
 	case "any":

@@ -560,17 +560,31 @@ func (p *Program) settle() {
 }
 
 func (n *names) settle() {
-	m := n.u.module
-	for _, l := range m.Locals {
-		static := !n.bad[l.Expr]
-		n.deep(l.Expr, func(r *refs) {
-			static = static && !slices.ContainsFunc(r.calls, func(c string) bool {
-				return slices.Contains(readers, c) || c == "facts" || strings.HasPrefix(c, "fact::")
-			})
+	static := make(map[string]bool, len(n.locals)) // whether the value of a local hangs on names alone; false while it is looked at
+	var walk func(l *local) bool
+	walk = func(l *local) bool {
+		if known, seen := static[l.Name]; seen {
+			return known
+		}
+		static[l.Name] = false
+		r := n.refer(l.Expr)
+		fixed := !n.bad[l.Expr] && !slices.ContainsFunc(r.calls, func(c string) bool {
+			return slices.Contains(readers, c) || c == "facts" || strings.HasPrefix(c, "fact::")
 		})
-		if static {
+		for _, name := range r.names {
+			if name, isLocal := strings.CutPrefix(name, "local."); isLocal {
+				used := n.locals[name]
+				fixed = used != nil && walk(used) && fixed
+			}
+		}
+		if fixed {
 			n.local(l.Name)
 		}
+		static[l.Name] = fixed
+		return fixed
+	}
+	for _, l := range n.u.module.Locals {
+		walk(n.locals[l.Name])
 	}
 }
 

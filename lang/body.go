@@ -23,6 +23,7 @@ type body struct {
 	syn    *hclsyntax.Body
 	header diag.Range
 	attrs  []string // asked for so far
+	all    bool     // all attributes were asked for
 	blocks []string
 	schema *Schema // what is asked for, if somebody wants to know: see [Describe]
 }
@@ -139,8 +140,10 @@ func (b *body) rest() []*Attr {
 		b.schema.Open = true
 	}
 	var out []*Attr
+	asked := b.attrs // not those below as well: there may be tens of thousands
+	b.all = true
 	for name, a := range b.syn.Attributes { // order: sorted by position below
-		if slices.Contains(b.attrs, name) {
+		if slices.Contains(asked, name) {
 			continue
 		}
 		b.attrs = append(b.attrs, name)
@@ -154,7 +157,7 @@ func (b *body) rest() []*Attr {
 // done reports what was not asked for.
 func (b *body) done() {
 	for name, attr := range b.syn.Attributes { // order: diagnostics are sorted
-		if slices.Contains(b.attrs, name) {
+		if b.all || slices.Contains(b.attrs, name) {
 			continue
 		}
 		at := RangeOf(attr.NameRange)

@@ -1,11 +1,13 @@
 package diag_test
 
 import (
+	"bytes"
 	"errors"
 	"math/rand"
 	"strings"
 	"testing"
 
+	"github.com/mattn/go-runewidth"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -208,4 +210,26 @@ func TestGitHub(t *testing.T) {
 	require.Equal(t, "::error title=JT1::nowhere\n"+
 		"::warning file=sub/a%2Cb.hcl,line=2,col=3,endLine=4,title=JT2::100%25%0Aone%0Atwo%0Aa,b.hcl:2:3  first\n", diag.GitHub(l, 2, in))
 	require.Equal(t, "::error title=JT1::nowhere\n", diag.GitHub(l, 1, in))
+}
+
+func TestDetailsAreBrokenAtSpaces(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		width := rapid.IntRange(5, 30).Draw(t, "width")
+		words := rapid.SliceOfN(rapid.StringMatching("[a-z日]{1,8}"), 1, 30).Draw(t, "words")
+		var out bytes.Buffer
+		detail := strings.Join(words, " ")
+		require.NoError(t, diag.Printer{Width: width}.Print(&out, diag.List{{Code: "JT1001", Summary: "s", Detail: detail}}))
+		_, shown, _ := strings.Cut(out.String(), "\n")
+		shown, _, _ = strings.Cut(shown, "1 error.")
+		lines := strings.Split(strings.TrimSuffix(shown, "\n"), "\n")
+		for i, line := range lines {
+			lines[i] = strings.TrimPrefix(line, "  ")
+			require.True(t, runewidth.StringWidth(lines[i]) <= width-2 || !strings.Contains(lines[i], " "), "%q is too long", line)
+			if i > 0 {
+				first, _, _ := strings.Cut(lines[i], " ")
+				require.Greater(t, runewidth.StringWidth(lines[i-1]+" "+first), width-2, "%q fits the line before", first)
+			}
+		}
+		require.Equal(t, detail, strings.Join(lines, " "))
+	})
 }

@@ -93,18 +93,19 @@ func (p Printer) one(b *strings.Builder, d Diagnostic) {
 
 // wrap breaks s at spaces into lines of at most n cells, where there are spaces to break at.
 func wrap(s string, n int) []string {
-	var lines []string
-	for width(s) > n {
-		at := strings.LastIndexByte(cells().Truncate(s, n+1, ""), ' ')
-		if strings.TrimSpace(s[:max(at, 0)]) == "" {
-			if at = strings.IndexByte(strings.TrimLeft(s, " "), ' '); at < 0 {
-				break
-			}
-			at += len(s) - len(strings.TrimLeft(s, " "))
+	var lines, line []string
+	used, blank := 0, true // of line
+	for _, word := range strings.Split(s, " ") {
+		w := width(word)
+		if len(line) > 0 && !blank && used+1+w > n {
+			lines, line, used, blank = append(lines, strings.Join(line, " ")), nil, 0, true
 		}
-		lines, s = append(lines, s[:at]), s[at+1:]
+		if len(line) > 0 {
+			used++
+		}
+		line, used, blank = append(line, word), used+w, blank && strings.TrimSpace(word) == ""
 	}
-	return append(lines, s)
+	return append(lines, strings.Join(line, " "))
 }
 
 // places shows several ranges, a line each: where, what it is, and its first source line.
