@@ -375,7 +375,7 @@ func (p *Program) hint(advice string) string {
 	if len(free) == 1 && advice != "" {
 		advice = fmt.Sprintf("Nothing needs task %s, so it may be the one: `jitos apply %s`, or jitos { default = task.%s }.", free[0], free[0], free[0])
 	}
-	return strings.TrimSpace(advice + " Targets: " + strings.Join(names, ", ") + ".")
+	return strings.TrimSpace(advice + " Targets: " + strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), ", ") + ".")
 }
 
 // address reads a target: `build`, `task.build`, `slap.release`, `page["a"]`, `golang.test`.

@@ -144,14 +144,14 @@ func (e *ConflictError) Error() string {
 // RefusedError names a path that must not be part of a change, or is out of the scope that was granted.
 type RefusedError struct {
 	Path, Why string
-	Err       error // what the caller's scope said, if it was that
+	Err       error // what the caller's scope said of the path, if it was that
 }
 
 func (e *RefusedError) Error() string {
 	if e.Err != nil {
-		return fmt.Sprintf("%s: refused: %v", Quote(e.Path), e.Err)
+		return e.Err.Error()
 	}
-	return fmt.Sprintf("%s: refused: %s", Quote(e.Path), e.Why)
+	return Quote(e.Path) + ": " + e.Why
 }
 
 func (e *RefusedError) Unwrap() error { return e.Err }

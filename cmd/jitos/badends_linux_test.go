@@ -880,7 +880,7 @@ task "copy" {
 	require.NoError(t, os.Chmod(p.path("out"), 0))
 	said := p.jitos(exitRefused, "apply", "copy")
 	require.Contains(t, said, "out is not what it made")
-	require.Contains(t, said, "out: refused: what is there cannot be read, so undo could not bring it back")
+	require.Contains(t, said, "out: what is there cannot be read, so undo could not bring it back")
 	require.NoError(t, os.Chmod(p.path("out"), 0o644))
 
 	for _, name := range []string{".jitos/history", ".jitos"} {
@@ -893,6 +893,14 @@ task "copy" {
 		}
 		require.NoError(t, os.Chmod(p.path(name), 0o700))
 	}
+
+	require.NoError(t, os.Chmod(p.path(".jitos/history"), 0))
+	require.NoError(t, os.Chmod(dir, 0o555))
+	said = p.jitos(exitFailed, "log")
+	require.Contains(t, said, "You may not write to "+dir)
+	require.NotContains(t, said, "Another user")
+	require.NoError(t, os.Chmod(dir, 0o755))
+	require.NoError(t, os.Chmod(p.path(".jitos/history"), 0o700))
 	p.sound()
 }
 

@@ -164,21 +164,31 @@ type workspaceFlags struct {
 // runFlags are the flags of commands that run steps.
 type runFlags struct {
 	workspaceFlags   `embed:""`
-	Jobs             number `short:"j" placeholder:"N" group:"run" help:"Run N steps at once (default: one per core)."`
-	Overlay          string `enum:"auto,overlay,copy" default:"auto" placeholder:"HOW" group:"run" help:"How steps are kept apart: auto, overlay or copy."`
-	RequireIsolation bool   `group:"run" help:"Refuse to run with less than full isolation."`
-	NoWait           bool   `group:"run" help:"Exit with 75 if another jitos is running here, instead of waiting."`
+	Jobs             ordinal `short:"j" placeholder:"N" group:"run" help:"Run N steps at once (default: one per core)."`
+	Overlay          string  `enum:"auto,overlay,copy" default:"auto" placeholder:"HOW" group:"run" help:"How steps are kept apart: auto, overlay or copy."`
+	RequireIsolation bool    `group:"run" help:"Refuse to run with less than full isolation."`
+	NoWait           bool    `group:"run" help:"Exit with 75 if another jitos is running here, instead of waiting."`
 }
 
-// number is an argument that counts something.
+// number is an argument that counts something, from 0.
 type number int
 
-// UnmarshalText is how kong reads it.
-func (n *number) UnmarshalText(text []byte) error {
-	v, err := strconv.Atoi(string(text))
-	if err != nil || v < 0 {
-		return fmt.Errorf("%q is not a number", text)
+// Decode is how kong reads it.
+func (n *number) Decode(ctx *kong.DecodeContext) error { return decode(ctx, (*int)(n), 0) }
+
+// ordinal is one that counts from 1; 0 stands for none.
+type ordinal int
+
+// Decode is how kong reads it.
+func (n *ordinal) Decode(ctx *kong.DecodeContext) error { return decode(ctx, (*int)(n), 1) }
+
+func decode(ctx *kong.DecodeContext, n *int, least int) (err error) {
+	var text string
+	if err := ctx.Scan.PopValueInto("number", &text); err != nil {
+		return err
 	}
-	*n = number(v)
+	if *n, err = strconv.Atoi(text); err != nil || *n < least {
+		return fmt.Errorf("%q is not a number from %d up", text, least)
+	}
 	return nil
 }

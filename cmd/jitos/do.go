@@ -145,7 +145,7 @@ func outcomeJSON(s *session, o *runner.Outcome, code int) error {
 }
 
 type undoCmd struct {
-	Run      number `arg:"" optional:"" help:"The run to undo (default: the last one that changed files)."`
+	Run      ordinal `arg:"" optional:"" help:"The run to undo (default: the last one that changed files)."`
 	runFlags `embed:""`
 }
 

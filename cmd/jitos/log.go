@@ -15,12 +15,12 @@ import (
 )
 
 type logCmd struct {
-	Newest number `short:"n" placeholder:"N" help:"Only the N newest of those that fit the rest."`
-	Target string `placeholder:"NAME" help:"Only runs of this target."`
-	Status string `enum:"done,held,failed,conflict,discarded,running,killed," default:"" placeholder:"HOW" help:"Only runs that ended so: done, held, failed, conflict, discarded, running or killed."`
-	Since  string `placeholder:"WHEN" help:"Only runs since then: an age (36h, 30d) or a date (2026-01-31)."`
-	Path   string `placeholder:"PATH" help:"Only runs that changed this file, or something below this directory."`
-	Graph  bool   `help:"Draw which run an undo, or a collapse of a held set, refers to."`
+	Newest ordinal `short:"n" placeholder:"N" help:"Only the N newest of those that fit the rest."`
+	Target string  `placeholder:"NAME" help:"Only runs of this target."`
+	Status string  `enum:"done,held,failed,conflict,discarded,running,killed," default:"" placeholder:"HOW" help:"Only runs that ended so: done, held, failed, conflict, discarded, running or killed."`
+	Since  string  `placeholder:"WHEN" help:"Only runs since then: an age (36h, 30d) or a date (2026-01-31)."`
+	Path   string  `placeholder:"PATH" help:"Only runs that changed this file, or something below this directory."`
+	Graph  bool    `help:"Draw which run an undo, or a collapse of a held set, refers to."`
 }
 
 func (c *logCmd) run(ctx context.Context, s *session) error {
@@ -203,8 +203,8 @@ func runWords(s screen.Style, r app.Run) (mark, short, more string) {
 }
 
 type showCmd struct {
-	Run number `arg:"" optional:"" help:"The number of the run (default: the last one)."`
-	At  number `placeholder:"TICK" help:"Show the graph as it was after this tick of the run, and what the tick added."`
+	Run ordinal `arg:"" optional:"" help:"The number of the run (default: the last one)."`
+	At  number  `placeholder:"TICK" help:"Show the graph as it was after this tick of the run, and what the tick added."`
 }
 
 func (c *showCmd) run(ctx context.Context, s *session) error {
@@ -221,7 +221,7 @@ func (c *showCmd) run(ctx context.Context, s *session) error {
 		if len(runs) == 0 {
 			return s.noRuns()
 		}
-		c.Run = number(runs[0].N)
+		c.Run = ordinal(runs[0].N)
 	}
 	if c.At > 0 {
 		m, err := w.At(ctx, int(c.Run), int(c.At))

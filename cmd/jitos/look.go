@@ -317,9 +317,9 @@ func taskOf(n plan.Node) string {
 }
 
 type outputCmd struct {
-	Step   string `arg:"" optional:"" help:"The step or its task (default: the last one that printed something, or failed)."`
-	Run    number `placeholder:"N" help:"Of run N instead of the last one."`
-	Failed bool   `help:"Of the last step that failed."`
+	Step   string  `arg:"" optional:"" help:"The step or its task (default: the last one that printed something, or failed)."`
+	Run    ordinal `placeholder:"N" help:"Of run N instead of the last one."`
+	Failed bool    `help:"Of the last step that failed."`
 }
 
 func (c *outputCmd) run(ctx context.Context, s *session) error {

@@ -57,7 +57,7 @@ func (s *session) findings(found []app.Finding) (sound bool, err error) {
 }
 
 type replayCmd struct {
-	Run number `arg:"" optional:"" help:"Up to the end of this run (default: all)."`
+	Run ordinal `arg:"" optional:"" help:"Up to the end of this run (default: all)."`
 }
 
 func (c *replayCmd) run(ctx context.Context, s *session) error {
@@ -83,8 +83,8 @@ func (c *replayCmd) run(ctx context.Context, s *session) error {
 }
 
 type diffCmd struct {
-	A number `arg:"" help:"The number of a run."`
-	B number `arg:"" help:"The number of another."`
+	A ordinal `arg:"" help:"The number of a run."`
+	B ordinal `arg:"" help:"The number of another."`
 }
 
 func (c *diffCmd) run(ctx context.Context, s *session) error {

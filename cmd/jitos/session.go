@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/flyingrobots/jitos/cmd/internal/app"
@@ -234,6 +235,9 @@ func hint(err error) []string {
 		return []string{"The workspace is as it was. Make room and type it again: what ended well before is kept."}
 	}
 	if e, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, fs.ErrPermission) && strings.Contains(e.Path+"/", "/"+sws.Meta+"/") {
+		if root, _, _ := strings.Cut(e.Path+"/", "/"+sws.Meta+"/"); unix.Access(root, unix.W_OK) != nil {
+			return []string{"You may not write to " + root + ", where jitos keeps " + sws.Meta + "."}
+		}
 		return []string{"Another user seems to have run jitos here: `chown -R` gives " + sws.Meta + " back to you."}
 	}
 	if exitCode(err) == exitDamaged {

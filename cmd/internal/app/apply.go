@@ -39,6 +39,9 @@ func (r Request) intent() (compiler.Intent, error) {
 		if !ok {
 			return in, usagef("%q is not an argument: write name=value (one target at a time)", a)
 		}
+		if _, twice := in.Args[name]; twice {
+			return in, usagef("%s is given twice", name)
+		}
 		in.Args[name] = value
 	}
 	return in, nil
