@@ -895,11 +895,11 @@ task "copy" {
 	}
 
 	require.NoError(t, os.Chmod(p.path(".jitos/history"), 0))
-	require.NoError(t, os.Chmod(dir, 0o555))
+	require.NoError(t, os.Chmod(p.path("."), 0o555))
 	said = p.jitos(exitFailed, "log")
-	require.Contains(t, said, "You may not write to "+dir)
+	require.Contains(t, said, "You may not write to "+p.path("."))
 	require.NotContains(t, said, "Another user")
-	require.NoError(t, os.Chmod(dir, 0o755))
+	require.NoError(t, os.Chmod(p.path("."), 0o755))
 	require.NoError(t, os.Chmod(p.path(".jitos/history"), 0o700))
 	p.sound()
 }
