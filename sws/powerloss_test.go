@@ -108,7 +108,9 @@ func losePower(t *testing.T, o Options) []cut {
 	_, err = set.Collapse(t.Context(), tx)
 	require.NoError(t, err)
 	after := tree(t, root)
-	first := len(images)
+	mu.Lock()
+	first := len(images) // what the background does from here on comes after it too
+	mu.Unlock()
 	shoot("acknowledged")
 	close(acknowledged)
 	require.NoError(t, set.Close())

@@ -376,7 +376,8 @@ func tmpfs(t *testing.T, size int) (dir string, unmount func()) {
 }
 
 // TestDiskFull runs the same apply with ever more room, none at first, so that it fails in another place each time: as
-// the step writes, as its result is stored, as one from the store is staged, as the history is written.
+// the step writes, as its result is stored, as one from the store is staged, as the record of the collapse is written.
+// (The history is tested by itself, with a failure at each of its calls.)
 func TestDiskFull(t *testing.T) {
 	if !aside(t) {
 		return
@@ -391,7 +392,7 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 	t.Logf("it failed in: %v", in)
-	for _, where := range []string{"nothing", "history", "step", "store", "staging"} {
+	for _, where := range []string{"nothing", "record", "step", "store", "staging"} {
 		require.NotZero(t, in[where], "never in %s: %v", where, in)
 	}
 }
@@ -433,6 +434,8 @@ task "big" {
 		where = "history"
 	case strings.Contains(said, "✗ big"):
 		where = "step"
+	case strings.Contains(said, "/record: "):
+		where = "record"
 	case strings.Contains(said, "stage big"):
 		where = "staging"
 	default:
